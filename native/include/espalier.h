@@ -3,13 +3,16 @@
 // The whole C ABI of Espalier: the only header that Java sees.
 //
 // Conventions.
-//  * Every function returns an esp_status (0 = OK). After any other status esp_last_error() gives this
+//  * Every function returns an esp_status (0 = OK). After any other status esp_last_error() gives
+//  this
 //    thread's message: "op: what=value, expected ...".
 //  * Nothing here throws, exits, prints or keeps a pointer it was given, except esp_file_map (until
 //    esp_file_unmap) and the context.
-//  * Sizes and leading dimensions are int64_t and count elements, not bytes. Matrices are row-major;
+//  * Sizes and leading dimensions are int64_t and count elements, not bytes. Matrices are
+//  row-major;
 //    a leading dimension is the distance of two rows. Weights are [out, in].
-//  * Pointers are host memory, naturally aligned for their type. Outputs must not overlap inputs unless
+//  * Pointers are host memory, naturally aligned for their type. Outputs must not overlap inputs
+//  unless
 //    the function says "in place".
 //  * Zero sizes are legal and do nothing. Negative sizes are INVALID_ARGUMENT.
 //  * Results have the same bits for any number of threads.
@@ -43,7 +46,8 @@ enum {
   ESP_INTERNAL = 7
 };
 
-// Element types, in the order of the safetensors library. espalier.tensor.DType mirrors it by ordinal.
+// Element types, in the order of the safetensors library. espalier.tensor.DType mirrors it by
+// ordinal.
 typedef int32_t esp_dtype;
 enum {
   ESP_BOOL = 0,
@@ -72,192 +76,253 @@ enum {
 
 typedef struct esp_context esp_context;
 
-// ---- library --------------------------------------------------------------------------------------------
+// ---- library
+// --------------------------------------------------------------------------------------------
 
-// The calling thread's last message; "" when there is none. Owned by the library, valid until the thread's next call.
+// The calling thread's last message; "" when there is none. Owned by the library, valid until the
+// thread's next call.
 ESP_EXPORT const char* esp_last_error(void) ESP_NOEXCEPT;
 
-// Instruction sets this CPU offers and ESPALIER_ISA allows, space separated, best first, for example
-// "avx2 scalar". Static storage.
+// Instruction sets this CPU offers and ESPALIER_ISA allows, space separated, best first, for
+// example "avx2 scalar". Static storage.
 ESP_EXPORT const char* esp_cpu_features(void) ESP_NOEXCEPT;
 
-// Creates a context with a pool of `threads` workers (the caller counts as one; 0 = all processors).
-// The caller owns *out and gives it to esp_context_destroy. A context serves one calling thread at a time.
+// Creates a context with a pool of `threads` workers (the caller counts as one; 0 = all
+// processors). The caller owns *out and gives it to esp_context_destroy. A context serves one
+// calling thread at a time.
 ESP_EXPORT esp_status esp_context_create(int32_t threads, esp_context** out) ESP_NOEXCEPT;
 ESP_EXPORT esp_status esp_context_destroy(esp_context* ctx) ESP_NOEXCEPT;
 ESP_EXPORT int32_t esp_context_threads(const esp_context* ctx) ESP_NOEXCEPT;
 
-// Opens an OpenBLAS shared library for dense fp32/fp64 products; it is always run single-threaded inside our tiles.
-// Without it the scalar products serve. Process-wide; the first success wins. IO when it cannot be loaded.
+// Opens an OpenBLAS shared library for dense fp32/fp64 products; it is always run single-threaded
+// inside our tiles. Without it the scalar products serve. Process-wide; the first success wins. IO
+// when it cannot be loaded.
 ESP_EXPORT esp_status esp_blas_open(const char* path) ESP_NOEXCEPT;
 
-// ---- memory and files --------------------------------------------------------------------------------
+// ---- memory and files
+// --------------------------------------------------------------------------------
 
 // Zeroed memory, aligned to 64 bytes, owned by the caller until esp_memory_free with the same size.
 ESP_EXPORT esp_status esp_memory_allocate(int64_t bytes, void** out) ESP_NOEXCEPT;
 ESP_EXPORT esp_status esp_memory_free(void* address, int64_t bytes) ESP_NOEXCEPT;
 
-// Maps a whole regular file read-only. *size = its length; an empty file gives *address = NULL and size 0.
+// Maps a whole regular file read-only. *size = its length; an empty file gives *address = NULL and
+// size 0.
 ESP_EXPORT esp_status esp_file_map(const char* path, void** address, int64_t* size) ESP_NOEXCEPT;
 ESP_EXPORT esp_status esp_file_unmap(void* address, int64_t size) ESP_NOEXCEPT;
-// Tells the kernel that the whole pages inside [address, address + bytes) of a mapping are not needed for now.
+// Tells the kernel that the whole pages inside [address, address + bytes) of a mapping are not
+// needed for now.
 ESP_EXPORT esp_status esp_file_forget(const void* address, int64_t bytes) ESP_NOEXCEPT;
 
-// ---- variants -----------------------------------------------------------------------------------------
+// ---- variants
+// -----------------------------------------------------------------------------------------
 
-// The variant table: rows in order of preference per operation; the last row of an operation is its reference.
+// The variant table: rows in order of preference per operation; the last row of an operation is its
+// reference.
 ESP_EXPORT int32_t esp_variant_count(void) ESP_NOEXCEPT;
-// Operation, name ("avx2", ...) and required instruction set of row i; static storage. NULL when i is out of range.
+// Operation, name ("avx2", ...) and required instruction set of row i; static storage. NULL when i
+// is out of range.
 ESP_EXPORT const char* esp_variant_operation(int32_t i) ESP_NOEXCEPT;
 ESP_EXPORT const char* esp_variant_name(int32_t i) ESP_NOEXCEPT;
 ESP_EXPORT const char* esp_variant_isa(int32_t i) ESP_NOEXCEPT;
 // 1 when this CPU (clamped by ESPALIER_ISA) can run row i.
 ESP_EXPORT int32_t esp_variant_runs(int32_t i) ESP_NOEXCEPT;
 // Makes ctx use row `name` of `operation` wherever it fits; name NULL or "" unpins.
-ESP_EXPORT esp_status esp_variant_pin(esp_context* ctx, const char* operation, const char* name) ESP_NOEXCEPT;
+ESP_EXPORT esp_status esp_variant_pin(esp_context* ctx, const char* operation,
+                                      const char* name) ESP_NOEXCEPT;
 
-// ---- conversion ---------------------------------------------------------------------------------------
+// ---- conversion
+// ---------------------------------------------------------------------------------------
 
-// y[i] = x[i] widened exactly to fp32 (fp64 and 64-bit integers round to nearest even). x: n elements of dtype (F4, F6: packed,
-// low bits first). BOOL gives 0 or 1. C64 is UNSUPPORTED.
-ESP_EXPORT esp_status esp_convert_to_f32(esp_context* ctx, int64_t n, esp_dtype dtype, const void* x,
-                                         float* y) ESP_NOEXCEPT;
-// y[i] = x[i] rounded to nearest even in dtype, overflow as the format does it: F16 and BF16 and F8_E5M2 go to infinity,
-// F8_E4M3 saturates to NaN above 464. dtype: F16, BF16, F32, F64, F8_E4M3, F8_E5M2; others are UNSUPPORTED.
-ESP_EXPORT esp_status esp_convert_from_f32(esp_context* ctx, int64_t n, esp_dtype dtype, const float* x,
-                                           void* y) ESP_NOEXCEPT;
-// *first = index of the first NaN or infinity of n elements, -1 when all are finite. Integer dtypes are always finite.
-ESP_EXPORT esp_status esp_first_nonfinite(esp_context* ctx, int64_t n, esp_dtype dtype, const void* x,
-                                          int64_t* first) ESP_NOEXCEPT;
+// y[i] = x[i] widened exactly to fp32 (fp64 and 64-bit integers round to nearest even). x: n
+// elements of dtype (F4, F6: packed, low bits first). BOOL gives 0 or 1. C64 is UNSUPPORTED.
+ESP_EXPORT esp_status esp_convert_to_f32(esp_context* ctx, int64_t n, esp_dtype dtype,
+                                         const void* x, float* y) ESP_NOEXCEPT;
+// y[i] = x[i] rounded to nearest even in dtype, overflow as the format does it: F16 and BF16 and
+// F8_E5M2 go to infinity, F8_E4M3 saturates to NaN above 464. dtype: F16, BF16, F32, F64, F8_E4M3,
+// F8_E5M2; others are UNSUPPORTED.
+ESP_EXPORT esp_status esp_convert_from_f32(esp_context* ctx, int64_t n, esp_dtype dtype,
+                                           const float* x, void* y) ESP_NOEXCEPT;
+// *first = index of the first NaN or infinity of n elements, -1 when all are finite. Integer dtypes
+// are always finite.
+ESP_EXPORT esp_status esp_first_nonfinite(esp_context* ctx, int64_t n, esp_dtype dtype,
+                                          const void* x, int64_t* first) ESP_NOEXCEPT;
 
-// ---- dense products -----------------------------------------------------------------------------------
+// ---- dense products
+// -----------------------------------------------------------------------------------
 
 // y[m, n] = x[m, k] . w[n, k]^T + bias[n] (bias may be NULL), fp32 sums.
 // w: F32, F16 or BF16 (wdtype), widened exactly. Tiles do not depend on the number of threads.
-ESP_EXPORT esp_status esp_matmul_dense(esp_context* ctx, int64_t m, int64_t n, int64_t k, const float* x, int64_t ldx,
-                                       esp_dtype wdtype, const void* w, int64_t ldw, const float* bias, float* y,
+ESP_EXPORT esp_status esp_matmul_dense(esp_context* ctx, int64_t m, int64_t n, int64_t k,
+                                       const float* x, int64_t ldx, esp_dtype wdtype, const void* w,
+                                       int64_t ldw, const float* bias, float* y,
                                        int64_t ldy) ESP_NOEXCEPT;
 // The same with w stored [k, n] (GPT-2's Conv1D): y = x . w + bias.
-ESP_EXPORT esp_status esp_matmul_dense_in_out(esp_context* ctx, int64_t m, int64_t n, int64_t k, const float* x,
-                                              int64_t ldx, esp_dtype wdtype, const void* w, int64_t ldw,
-                                              const float* bias, float* y, int64_t ldy) ESP_NOEXCEPT;
+ESP_EXPORT esp_status esp_matmul_dense_in_out(esp_context* ctx, int64_t m, int64_t n, int64_t k,
+                                              const float* x, int64_t ldx, esp_dtype wdtype,
+                                              const void* w, int64_t ldw, const float* bias,
+                                              float* y, int64_t ldy) ESP_NOEXCEPT;
 
-// ---- products from packed weights --------------------------------------------------------------------
+// ---- products from packed weights
+// --------------------------------------------------------------------
 
-// y[m, n] = x[m, k] . W^T + bias[n] where W[r, c] = scale[r, g(c)] * (q[r, c] - zero[r, g(c)]), fp32 sums.
-//  codes  rows of little-endian bit streams: element c of a row is bits [c*bits, c*bits + bits) of the row, stored unsigned as
+// y[m, n] = x[m, k] . W^T + bias[n] where W[r, c] = scale[r, g(c)] * (q[r, c] - zero[r, g(c)]),
+// fp32 sums.
+//  codes  rows of little-endian bit streams: element c of a row is bits [c*bits, c*bits + bits) of
+//  the row, stored unsigned as
 //         q + 2^(bits-1); a row has ldcodes 32-bit words, ldcodes >= ceil(k*bits/32)
 //  scales F32 [n, groups]; zeros I8 [n, groups] in the signed domain, or NULL for symmetric (0)
-//  group  columns per group; k for one group a row; divides k. groups = k / group. g(c) = c / group, or group_index[c]
+//  group  columns per group; k for one group a row; divides k. groups = k / group. g(c) = c /
+//  group, or group_index[c]
 //         (I32 [k]) when group_index is not NULL
 // w4a16 and w8a16 are the tuned widths; wna16 takes 2..8 bits.
-ESP_EXPORT esp_status esp_matmul_w4a16(esp_context* ctx, int64_t m, int64_t n, int64_t k, const float* x, int64_t ldx,
-                                       const uint32_t* codes, int64_t ldcodes, const float* scales,
-                                       const int8_t* zeros, int64_t group, const float* bias, float* y,
+ESP_EXPORT esp_status esp_matmul_w4a16(esp_context* ctx, int64_t m, int64_t n, int64_t k,
+                                       const float* x, int64_t ldx, const uint32_t* codes,
+                                       int64_t ldcodes, const float* scales, const int8_t* zeros,
+                                       int64_t group, const float* bias, float* y,
                                        int64_t ldy) ESP_NOEXCEPT;
-ESP_EXPORT esp_status esp_matmul_w8a16(esp_context* ctx, int64_t m, int64_t n, int64_t k, const float* x, int64_t ldx,
-                                       const uint32_t* codes, int64_t ldcodes, const float* scales,
-                                       const int8_t* zeros, int64_t group, const float* bias, float* y,
+ESP_EXPORT esp_status esp_matmul_w8a16(esp_context* ctx, int64_t m, int64_t n, int64_t k,
+                                       const float* x, int64_t ldx, const uint32_t* codes,
+                                       int64_t ldcodes, const float* scales, const int8_t* zeros,
+                                       int64_t group, const float* bias, float* y,
                                        int64_t ldy) ESP_NOEXCEPT;
-ESP_EXPORT esp_status esp_matmul_wna16(esp_context* ctx, int32_t bits, int64_t m, int64_t n, int64_t k, const float* x,
-                                       int64_t ldx, const uint32_t* codes, int64_t ldcodes, const float* scales,
-                                       const int8_t* zeros, int64_t group, const int32_t* group_index,
-                                       const float* bias, float* y, int64_t ldy) ESP_NOEXCEPT;
-// w[n, k] (fp32, ldw) = the dequantized matrix of the same operands; products of scale and (q - zero) rounded once.
-ESP_EXPORT esp_status esp_dequantize(esp_context* ctx, int32_t bits, int64_t n, int64_t k, const uint32_t* codes,
-                                     int64_t ldcodes, const float* scales, const int8_t* zeros, int64_t group,
-                                     const int32_t* group_index, float* w, int64_t ldw) ESP_NOEXCEPT;
+ESP_EXPORT esp_status esp_matmul_wna16(esp_context* ctx, int32_t bits, int64_t m, int64_t n,
+                                       int64_t k, const float* x, int64_t ldx,
+                                       const uint32_t* codes, int64_t ldcodes, const float* scales,
+                                       const int8_t* zeros, int64_t group,
+                                       const int32_t* group_index, const float* bias, float* y,
+                                       int64_t ldy) ESP_NOEXCEPT;
+// w[n, k] (fp32, ldw) = the dequantized matrix of the same operands; products of scale and (q -
+// zero) rounded once.
+ESP_EXPORT esp_status esp_dequantize(esp_context* ctx, int32_t bits, int64_t n, int64_t k,
+                                     const uint32_t* codes, int64_t ldcodes, const float* scales,
+                                     const int8_t* zeros, int64_t group, const int32_t* group_index,
+                                     float* w, int64_t ldw) ESP_NOEXCEPT;
 
-// ---- transformer pieces (fp32) ------------------------------------------------------------------------
+// ---- transformer pieces (fp32)
+// ------------------------------------------------------------------------
 
-// y[t, :] = table[ids[t], :] widened; table: F32, F16 or BF16 [vocabulary, width]. An id outside is INVALID_ARGUMENT.
-ESP_EXPORT esp_status esp_embedding(esp_context* ctx, int64_t tokens, int64_t vocabulary, int64_t width,
-                                    const int32_t* ids, esp_dtype dtype, const void* table, float* y) ESP_NOEXCEPT;
+// y[t, :] = table[ids[t], :] widened; table: F32, F16 or BF16 [vocabulary, width]. An id outside is
+// INVALID_ARGUMENT.
+ESP_EXPORT esp_status esp_embedding(esp_context* ctx, int64_t tokens, int64_t vocabulary,
+                                    int64_t width, const int32_t* ids, esp_dtype dtype,
+                                    const void* table, float* y) ESP_NOEXCEPT;
 // y = x / sqrt(mean(x^2) + eps) * weight, per row of width `cols`; in place allowed (y == x).
-ESP_EXPORT esp_status esp_rms_norm(esp_context* ctx, int64_t rows, int64_t cols, const float* x, int64_t ldx,
-                                   const float* weight, float eps, float* y, int64_t ldy) ESP_NOEXCEPT;
-// y = (x - mean) / sqrt(var + eps) * weight + bias, biased variance; bias may be NULL; in place allowed.
-ESP_EXPORT esp_status esp_layer_norm(esp_context* ctx, int64_t rows, int64_t cols, const float* x, int64_t ldx,
-                                     const float* weight, const float* bias, float eps, float* y,
-                                     int64_t ldy) ESP_NOEXCEPT;
-// In place, half rotation: x[t, h, i], x[t, h, i + r/2] are turned by the angle of row `start + t` of the tables,
-// i < r/2, r = rotary; the other head_dim - r entries stay. x: [tokens, heads, head_dim] with leading dimension ldx.
-// cosines, sines: [positions, r/2]; start + tokens <= positions.
-ESP_EXPORT esp_status esp_rope(esp_context* ctx, int64_t tokens, int64_t heads, int64_t head_dim, int64_t rotary,
-                               int64_t start, int64_t positions, const float* cosines, const float* sines, float* x,
+ESP_EXPORT esp_status esp_rms_norm(esp_context* ctx, int64_t rows, int64_t cols, const float* x,
+                                   int64_t ldx, const float* weight, float eps, float* y,
+                                   int64_t ldy) ESP_NOEXCEPT;
+// y = (x - mean) / sqrt(var + eps) * weight + bias, biased variance; bias may be NULL; in place
+// allowed.
+ESP_EXPORT esp_status esp_layer_norm(esp_context* ctx, int64_t rows, int64_t cols, const float* x,
+                                     int64_t ldx, const float* weight, const float* bias, float eps,
+                                     float* y, int64_t ldy) ESP_NOEXCEPT;
+// In place, half rotation: x[t, h, i], x[t, h, i + r/2] are turned by the angle of row `start + t`
+// of the tables, i < r/2, r = rotary; the other head_dim - r entries stay. x: [tokens, heads,
+// head_dim] with leading dimension ldx. cosines, sines: [positions, r/2]; start + tokens <=
+// positions.
+ESP_EXPORT esp_status esp_rope(esp_context* ctx, int64_t tokens, int64_t heads, int64_t head_dim,
+                               int64_t rotary, int64_t start, int64_t positions,
+                               const float* cosines, const float* sines, float* x,
                                int64_t ldx) ESP_NOEXCEPT;
-// Causal attention with a past. Query t (of `tokens`) stands at position start + t and sees the keys j of [0, keys) with
-// j <= start + t and j > start + t - window (window 0 = no window). keys >= start + tokens.
-//  q [tokens, heads, head_dim] ldq; k, v [keys, kv_heads, head_dim] ldk, ldv; y as q, ldy. heads % kv_heads == 0; head h reads
-//  key head h / (heads / kv_heads). y = softmax(scale * q.k^T) v, softmax over the visible keys in fp32.
-ESP_EXPORT esp_status esp_attention(esp_context* ctx, int64_t tokens, int64_t keys, int64_t heads, int64_t kv_heads,
-                                    int64_t head_dim, int64_t start, int64_t window, float scale, const float* q,
-                                    int64_t ldq, const float* k, int64_t ldk, const float* v, int64_t ldv, float* y,
-                                    int64_t ldy) ESP_NOEXCEPT;
+// Causal attention with a past. Query t (of `tokens`) stands at position start + t and sees the
+// keys j of [0, keys) with j <= start + t and j > start + t - window (window 0 = no window). keys
+// >= start + tokens.
+//  q [tokens, heads, head_dim] ldq; k, v [keys, kv_heads, head_dim] ldk, ldv; y as q, ldy. heads %
+//  kv_heads == 0; head h reads key head h / (heads / kv_heads). y = softmax(scale * q.k^T) v,
+//  softmax over the visible keys in fp32.
+ESP_EXPORT esp_status esp_attention(esp_context* ctx, int64_t tokens, int64_t keys, int64_t heads,
+                                    int64_t kv_heads, int64_t head_dim, int64_t start,
+                                    int64_t window, float scale, const float* q, int64_t ldq,
+                                    const float* k, int64_t ldk, const float* v, int64_t ldv,
+                                    float* y, int64_t ldy) ESP_NOEXCEPT;
 // y[i] = silu(gate[i]) * up[i]; y may be gate or up.
 ESP_EXPORT esp_status esp_silu_mul(esp_context* ctx, int64_t n, const float* gate, const float* up,
                                    float* y) ESP_NOEXCEPT;
 // y[i] = f(x[i]), in place allowed. kind: 0 silu, 1 gelu (erf), 2 gelu (tanh), 3 relu.
-ESP_EXPORT esp_status esp_activation(esp_context* ctx, int64_t n, int32_t kind, const float* x, float* y) ESP_NOEXCEPT;
+ESP_EXPORT esp_status esp_activation(esp_context* ctx, int64_t n, int32_t kind, const float* x,
+                                     float* y) ESP_NOEXCEPT;
 // y[i] = a[i] + b[i]; y may be a or b.
-ESP_EXPORT esp_status esp_add(esp_context* ctx, int64_t n, const float* a, const float* b, float* y) ESP_NOEXCEPT;
+ESP_EXPORT esp_status esp_add(esp_context* ctx, int64_t n, const float* a, const float* b,
+                              float* y) ESP_NOEXCEPT;
 // y[i] = a[i] * b[i]; y may be a or b.
-ESP_EXPORT esp_status esp_multiply(esp_context* ctx, int64_t n, const float* a, const float* b, float* y) ESP_NOEXCEPT;
+ESP_EXPORT esp_status esp_multiply(esp_context* ctx, int64_t n, const float* a, const float* b,
+                                   float* y) ESP_NOEXCEPT;
 
-// ---- evaluation ---------------------------------------------------------------------------------------
+// ---- evaluation
+// ---------------------------------------------------------------------------------------
 
-// loss[r] = log(sum_v exp(logits[r, v])) - logits[r, target[r]] in nats (fp64 sums); target < 0: loss 0.
-ESP_EXPORT esp_status esp_cross_entropy(esp_context* ctx, int64_t rows, int64_t vocabulary, const float* logits,
-                                        int64_t ldlogits, const int32_t* targets, double* loss) ESP_NOEXCEPT;
-// kl[r] = KL(softmax(p[r]) || softmax(q[r])) in nats (fp64 sums); same_top[r] = 1 when both rows have the same first arg max.
-ESP_EXPORT esp_status esp_divergence(esp_context* ctx, int64_t rows, int64_t vocabulary, const float* p, int64_t ldp,
-                                     const float* q, int64_t ldq, double* kl, uint8_t* same_top) ESP_NOEXCEPT;
+// loss[r] = log(sum_v exp(logits[r, v])) - logits[r, target[r]] in nats (fp64 sums); target < 0:
+// loss 0.
+ESP_EXPORT esp_status esp_cross_entropy(esp_context* ctx, int64_t rows, int64_t vocabulary,
+                                        const float* logits, int64_t ldlogits,
+                                        const int32_t* targets, double* loss) ESP_NOEXCEPT;
+// kl[r] = KL(softmax(p[r]) || softmax(q[r])) in nats (fp64 sums); same_top[r] = 1 when both rows
+// have the same first arg max.
+ESP_EXPORT esp_status esp_divergence(esp_context* ctx, int64_t rows, int64_t vocabulary,
+                                     const float* p, int64_t ldp, const float* q, int64_t ldq,
+                                     double* kl, uint8_t* same_top) ESP_NOEXCEPT;
 
-// ---- quantization -------------------------------------------------------------------------------------
+// ---- quantization
+// -------------------------------------------------------------------------------------
 
-// Conventions of every function below (compressed-tensors): signed codes q in [-2^(b-1), 2^(b-1)-1], b = bits in 2..8;
-// q = round_half_even(clamp(w / scale + zero)); value = scale * (q - zero); min and max of a group include 0.
+// Conventions of every function below (compressed-tensors): signed codes q in [-2^(b-1),
+// 2^(b-1)-1], b = bits in 2..8; q = round_half_even(clamp(w / scale + zero)); value = scale * (q -
+// zero); min and max of a group include 0.
 //  symmetric   scale = 2 max|w| / (2^b - 1), zero 0;
 //  asymmetric  scale = (max - min) / (2^b - 1), zero = round(clamp(-2^(b-1) - min / scale)).
-//  A scale is rounded to scale_dtype (F32, F16, BF16) before anything uses it; scale 0 becomes 2^-23.
+//  A scale is rounded to scale_dtype (F32, F16, BF16) before anything uses it; scale 0 becomes
+//  2^-23.
 
-// Scales and zeros of every group. mse_grid 0: plain min-max. Otherwise the range is shrunk by p = 1 - i / mse_grid,
-// i < mse_shrink * mse_grid, and the p with the least sum |w - q(w)|^mse_norm of its group is kept, the search of a group ending after
-// `mse_patience` worse candidates in a row (0 = never).
-// w [rows, cols] ldw; scales F32 [rows, cols/group]; zeros I8 of the same shape (always written; 0 when symmetric).
-ESP_EXPORT esp_status esp_quantize_range(esp_context* ctx, int64_t rows, int64_t cols, const float* w, int64_t ldw,
-                                         int32_t bits, int32_t symmetric, int64_t group, esp_dtype scale_dtype,
-                                         int32_t mse_grid, double mse_shrink, double mse_norm, int32_t mse_patience,
-                                         float* scales, int8_t* zeros) ESP_NOEXCEPT;
+// Scales and zeros of every group. mse_grid 0: plain min-max. Otherwise the range is shrunk by p =
+// 1 - i / mse_grid, i < mse_shrink * mse_grid, and the p with the least sum |w - q(w)|^mse_norm of
+// its group is kept, the search of a group ending after `mse_patience` worse candidates in a row (0
+// = never). w [rows, cols] ldw; scales F32 [rows, cols/group]; zeros I8 of the same shape (always
+// written; 0 when symmetric).
+ESP_EXPORT esp_status esp_quantize_range(esp_context* ctx, int64_t rows, int64_t cols,
+                                         const float* w, int64_t ldw, int32_t bits,
+                                         int32_t symmetric, int64_t group, esp_dtype scale_dtype,
+                                         int32_t mse_grid, double mse_shrink, double mse_norm,
+                                         int32_t mse_patience, float* scales,
+                                         int8_t* zeros) ESP_NOEXCEPT;
 // codes[r, c] (I8, ld = cols) = q of w[r, c] under the given scales and zeros: round to nearest.
-ESP_EXPORT esp_status esp_quantize_nearest(esp_context* ctx, int64_t rows, int64_t cols, const float* w, int64_t ldw,
-                                           int32_t bits, int64_t group, const float* scales, const int8_t* zeros,
+ESP_EXPORT esp_status esp_quantize_nearest(esp_context* ctx, int64_t rows, int64_t cols,
+                                           const float* w, int64_t ldw, int32_t bits, int64_t group,
+                                           const float* scales, const int8_t* zeros,
                                            int8_t* codes) ESP_NOEXCEPT;
-// words[r, :] = the bit stream of codes[r, :] + 2^(bits-1); words has ldwords >= ceil(cols*bits/32) per row, pad bits 0.
-ESP_EXPORT esp_status esp_pack(esp_context* ctx, int64_t rows, int64_t cols, int32_t bits, const int8_t* codes,
-                               uint32_t* words, int64_t ldwords) ESP_NOEXCEPT;
-ESP_EXPORT esp_status esp_unpack(esp_context* ctx, int64_t rows, int64_t cols, int32_t bits, const uint32_t* words,
-                                 int64_t ldwords, int8_t* codes) ESP_NOEXCEPT;
+// words[r, :] = the bit stream of codes[r, :] + 2^(bits-1); words has ldwords >= ceil(cols*bits/32)
+// per row, pad bits 0.
+ESP_EXPORT esp_status esp_pack(esp_context* ctx, int64_t rows, int64_t cols, int32_t bits,
+                               const int8_t* codes, uint32_t* words, int64_t ldwords) ESP_NOEXCEPT;
+ESP_EXPORT esp_status esp_unpack(esp_context* ctx, int64_t rows, int64_t cols, int32_t bits,
+                                 const uint32_t* words, int64_t ldwords,
+                                 int8_t* codes) ESP_NOEXCEPT;
 
 // h[k, k] (fp64, full square, ld = k) += x^T x of x [tokens, k]: products and sums in fp64.
-ESP_EXPORT esp_status esp_gram(esp_context* ctx, int64_t tokens, int64_t k, const float* x, int64_t ldx,
-                               double* h) ESP_NOEXCEPT;
+ESP_EXPORT esp_status esp_gram(esp_context* ctx, int64_t tokens, int64_t k, const float* x,
+                               int64_t ldx, double* h) ESP_NOEXCEPT;
 // *value = tr(D H D^T) in fp64; d fp32 [rows, k] ldd, h fp64 [k, k] symmetric.
-ESP_EXPORT esp_status esp_quadratic_form(esp_context* ctx, int64_t rows, int64_t k, const float* d, int64_t ldd,
-                                         const double* h, double* value) ESP_NOEXCEPT;
-// In place: the symmetric positive definite h [n, n] becomes upper triangular U with U U^T = h (zeros below): the
-// reversed Cholesky factor of GPTQ. NUMERICAL when a pivot is not positive: *pivot = its index, h is then undefined.
-ESP_EXPORT esp_status esp_cholesky_reversed(esp_context* ctx, int64_t n, double* h, int64_t* pivot) ESP_NOEXCEPT;
-// GPTQ (arXiv 2210.17323) column by column, left-looking, from U of esp_cholesky_reversed. See kernels/reference/gptq.cpp.
+ESP_EXPORT esp_status esp_quadratic_form(esp_context* ctx, int64_t rows, int64_t k, const float* d,
+                                         int64_t ldd, const double* h, double* value) ESP_NOEXCEPT;
+// In place: the symmetric positive definite h [n, n] becomes upper triangular U with U U^T = h
+// (zeros below): the reversed Cholesky factor of GPTQ. NUMERICAL when a pivot is not positive:
+// *pivot = its index, h is then undefined.
+ESP_EXPORT esp_status esp_cholesky_reversed(esp_context* ctx, int64_t n, double* h,
+                                            int64_t* pivot) ESP_NOEXCEPT;
+// GPTQ (arXiv 2210.17323) column by column, left-looking, from U of esp_cholesky_reversed. See
+// kernels/reference/gptq.cpp.
 //  w [rows, cols] ld = cols: weights in processing order; on return the dequantized result
 //  group: columns per group, cols = per channel
-//  fixed_group [cols] or NULL. NULL: groups are consecutive; the scales of a group are computed here from the updated columns when its
-//        first column is reached (per channel: from w before any update) and written to scales/zeros.
-//        Otherwise scales/zeros are inputs and column c uses group fixed_group[c] (static groups, act-order).
+//  fixed_group [cols] or NULL. NULL: groups are consecutive; the scales of a group are computed
+//  here from the updated columns when its
+//        first column is reached (per channel: from w before any update) and written to
+//        scales/zeros. Otherwise scales/zeros are inputs and column c uses group fixed_group[c]
+//        (static groups, act-order).
 //  codes I8 [rows, cols] in processing order.
-ESP_EXPORT esp_status esp_gptq_solve(esp_context* ctx, int64_t rows, int64_t cols, float* w, const double* u,
-                                     int32_t bits, int32_t symmetric, int64_t group, const int32_t* fixed_group,
-                                     esp_dtype scale_dtype, float* scales, int8_t* zeros, int8_t* codes) ESP_NOEXCEPT;
+ESP_EXPORT esp_status esp_gptq_solve(esp_context* ctx, int64_t rows, int64_t cols, float* w,
+                                     const double* u, int32_t bits, int32_t symmetric,
+                                     int64_t group, const int32_t* fixed_group,
+                                     esp_dtype scale_dtype, float* scales, int8_t* zeros,
+                                     int8_t* codes) ESP_NOEXCEPT;
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.tensor;
+
+import espalier.internal.Abi;
+import espalier.internal.Native;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.List;
+import org.bytedeco.javacpp.LongPointer;
+
+/**
+ * Device, thread pool, scratch and memory scopes of one computation, passed explicitly. A context
+ * serves one thread at a time. Tensors it allocates belong to the innermost open {@link Scope}, or to
+ * the context when none is open, and die with it.
+ */
+public final class Context implements AutoCloseable {
+  private final long handle;
+  private final int threads;
+  private final Deque<Scope> scopes = new ArrayDeque<>();
+  private boolean open = true;
+
+  private Context(long handle, int threads) {
+    this.handle = handle;
+    this.threads = threads;
+    scopes.push(new Scope());
+  }
+
+  /** Creates a CPU context; {@code threads} 0 takes every processor. The caller closes it. */
+  public static Context cpu(int threads) {
+    Native.openBlas();
+    try (LongPointer out = new LongPointer(1)) {
+      Native.check(Abi.esp_context_create(threads, out.address()));
+      return new Context(out.get(), Abi.esp_context_threads(out.get()));
+    }
+  }
+
+  /** Returns the address for the C ABI. */
+  public long handle() {
+    if (!open) {
+      throw new IllegalStateException("context is closed");
+    }
+    return handle;
+  }
+
+  public int threads() {
+    return threads;
+  }
+
+  public Device device() {
+    return Device.HOST;
+  }
+
+  /** Returns the instruction sets in use, best first, for reports. */
+  public static String cpuFeatures() {
+    return Abi.esp_cpu_features();
+  }
+
+  /** Opens a scope: tensors allocated until it closes die with it, unless it keeps them. */
+  public Scope scope() {
+    handle();
+    Scope scope = new Scope();
+    scopes.push(scope);
+    return scope;
+  }
+
+  /** Allocates a zeroed tensor in the innermost scope. */
+  public Tensor allocate(DType dtype, long... dimensions) {
+    handle();
+    Shape shape = Shape.of(dimensions);
+    Storage storage = Storage.allocate(dtype.bytes(shape.elements()));
+    scopes.peek().storages.add(storage);
+    return new Tensor(storage, 0, dtype, shape);
+  }
+
+  /** Allocates an F32 tensor with the given values in the innermost scope. */
+  public Tensor floats(float[] values, long... dimensions) {
+    return allocate(DType.F32, dimensions).fill(values);
+  }
+
+  /** Allocates an I32 tensor with the given values in the innermost scope. */
+  public Tensor ints(int[] values, long... dimensions) {
+    return allocate(DType.I32, dimensions).fill(values);
+  }
+
+  @Override
+  public void close() {
+    if (!open) {
+      return;
+    }
+    while (!scopes.isEmpty()) {
+      scopes.pop().free();
+    }
+    open = false;
+    Native.check(Abi.esp_context_destroy(handle));
+  }
+
+  /** An arena of tensors. Close scopes in the reverse order of opening. */
+  public final class Scope implements AutoCloseable {
+    private final List<Storage> storages = new ArrayList<>();
+
+    private Scope() {}
+
+    /** Moves a tensor of this scope to the enclosing one, so that it outlives this scope. */
+    public Tensor keep(Tensor tensor) {
+      if (scopes.peek() != this) {
+        throw new IllegalStateException("only the innermost scope can keep a tensor");
+      }
+      if (storages.remove(tensor.storage())) {
+        Scope self = scopes.pop();
+        scopes.peek().storages.add(tensor.storage());
+        scopes.push(self);
+      }
+      return tensor;
+    }
+
+    /** Releases a tensor of this scope to the caller, who then closes its storage. */
+    public Tensor release(Tensor tensor) {
+      storages.remove(tensor.storage());
+      return tensor;
+    }
+
+    private void free() {
+      storages.forEach(Storage::close);
+      storages.clear();
+    }
+
+    @Override
+    public void close() {
+      if (scopes.peek() != this) {
+        throw new IllegalStateException("scopes must be closed in the reverse order of opening");
+      }
+      scopes.pop();
+      free();
+    }
+  }
+}

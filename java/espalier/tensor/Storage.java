@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.tensor;
+
+import espalier.internal.Abi;
+import espalier.internal.Native;
+import espalier.report.EspalierException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.bytedeco.javacpp.LongPointer;
+
+/**
+ * Owns one region of memory: allocated on the host, or a file mapped read-only. Whoever created it
+ * closes it; any use of its address after that fails in Java, not in native code. Safe to share
+ * between threads for reading; close it once, when nobody computes with it.
+ */
+public final class Storage implements AutoCloseable {
+  private enum Kind {
+    ALLOCATED,
+    MAPPED
+  }
+
+  private final Kind kind;
+  private final long sizeBytes;
+  private final String name;
+  private volatile long address;
+  private volatile boolean open = true;
+
+  private Storage(Kind kind, long address, long sizeBytes, String name) {
+    this.kind = kind;
+    this.address = address;
+    this.sizeBytes = sizeBytes;
+    this.name = name;
+  }
+
+  /**
+   * Allocates zeroed host memory, aligned to 64 bytes. The caller closes the result.
+   *
+   * @throws EspalierException (RESOURCE) when memory is exhausted
+   */
+  public static Storage allocate(long sizeBytes) {
+    try (LongPointer out = new LongPointer(1)) {
+      Native.check(Abi.esp_memory_allocate(sizeBytes, out.address()));
+      return new Storage(Kind.ALLOCATED, out.get(), sizeBytes, "memory");
+    }
+  }
+
+  /**
+   * Maps a whole file read-only; files beyond 2 GiB are fine. The caller closes the result.
+   *
+   * @throws EspalierException (INPUT) when the file is missing or unreadable
+   */
+  public static Storage map(Path file) {
+    if (!Files.isRegularFile(file)) {
+      throw EspalierException.input(file + ": not a readable file", "Check the path.");
+    }
+    try (LongPointer out = new LongPointer(2)) {
+      Native.check(
+          Abi.esp_file_map(file.toString(), out.address(), out.address() + Long.BYTES));
+      return new Storage(Kind.MAPPED, out.get(0), out.get(1), file.toString());
+    }
+  }
+
+  public long sizeBytes() {
+    return sizeBytes;
+  }
+
+  public Device device() {
+    return Device.HOST;
+  }
+
+  /** Returns whether this is a read-only file mapping. */
+  public boolean isMapped() {
+    return kind == Kind.MAPPED;
+  }
+
+  public boolean isOpen() {
+    return open;
+  }
+
+  /**
+   * Returns the native address of the first byte.
+   *
+   * @throws IllegalStateException after close
+   */
+  public long address() {
+    if (!open) {
+      throw new IllegalStateException("storage of " + name + " is closed");
+    }
+    return address;
+  }
+
+  /** Tells the system that the pages of a mapped range are not needed for now. No effect on data. */
+  public void forget(long offsetBytes, long bytes) {
+    if (kind == Kind.MAPPED) {
+      Native.check(Abi.esp_file_forget(address() + offsetBytes, bytes));
+    }
+  }
+
+  @Override
+  public synchronized void close() {
+    if (!open) {
+      return;
+    }
+    open = false;
+    long freed = address;
+    address = 0;
+    if (kind == Kind.MAPPED) {
+      Native.check(Abi.esp_file_unmap(freed, sizeBytes));
+    } else {
+      Native.check(Abi.esp_memory_free(freed, sizeBytes));
+    }
+  }
+
+  @Override
+  public String toString() {
+    return name + " (" + sizeBytes + " bytes" + (open ? ")" : ", closed)");
+  }
+}
