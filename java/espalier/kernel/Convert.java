@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.kernel;
+
+import static espalier.kernel.Checks.require;
+
+import espalier.internal.Abi;
+import espalier.internal.Native;
+import espalier.tensor.Context;
+import espalier.tensor.DType;
+import espalier.tensor.Tensor;
+import org.bytedeco.javacpp.LongPointer;
+
+/** Conversion between element types. */
+public final class Convert {
+  private Convert() {}
+
+  /** Returns a new F32 tensor of the same shape in the current scope: exact widening (F64 rounds). */
+  public static Tensor toFloat(Context context, Tensor x) {
+    Tensor y = context.allocate(DType.F32, x.shape().toArray());
+    Native.check(
+        Abi.esp_convert_to_f32(
+            context.handle(), x.elements(), x.dtype().code(), x.address(), y.address()));
+    return y;
+  }
+
+  /** Returns a new tensor of {@code dtype} in the current scope: each F32 value rounded to nearest even. */
+  public static Tensor fromFloat(Context context, Tensor x, DType dtype) {
+    Tensor y = context.allocate(dtype, x.shape().toArray());
+    fromFloat(context, x, y);
+    return y;
+  }
+
+  /** Writes the F32 values of x, rounded to nearest even, into y of another type. */
+  public static void fromFloat(Context context, Tensor x, Tensor y) {
+    require(x.dtype() == DType.F32, "x", x, "F32");
+    require(x.shape().equals(y.shape()), "y", y, x.shape().toString());
+    Native.check(
+        Abi.esp_convert_from_f32(
+            context.handle(), x.elements(), y.dtype().code(), x.address(), y.address()));
+  }
+
+  /** Returns the index of the first NaN or infinity, or −1 when every element is finite. */
+  public static long firstNonFinite(Context context, Tensor x) {
+    try (LongPointer first = new LongPointer(1)) {
+      Native.check(
+          Abi.esp_first_nonfinite(
+              context.handle(), x.elements(), x.dtype().code(), x.address(), first.address()));
+      return first.get();
+    }
+  }
+}
