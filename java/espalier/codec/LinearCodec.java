@@ -2,6 +2,7 @@
 package espalier.codec;
 
 import espalier.checkpoint.Checkpoint;
+import espalier.checkpoint.TensorSpec;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
 import espalier.layer.Scheme;
@@ -31,7 +32,7 @@ public interface LinearCodec {
   List<String> names(Checkpoint checkpoint, String module);
 
   /** Returns what {@link #encode} will write for a module of this shape, without its bias. */
-  List<Declaration> declare(String module, Scheme scheme, long out, long in, DType scaleType);
+  List<TensorSpec> declare(String module, Scheme scheme, long out, long in, DType scaleType);
 
   /** Returns a module's tensors by full name, in the context's current scope, without its bias. */
   Map<String, Tensor> encode(Context context, String module, Quantized linear);

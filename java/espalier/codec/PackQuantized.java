@@ -2,6 +2,7 @@
 package espalier.codec;
 
 import espalier.checkpoint.Checkpoint;
+import espalier.checkpoint.TensorSpec;
 import espalier.kernel.Convert;
 import espalier.kernel.Quantize;
 import espalier.layer.Linear;
@@ -185,17 +186,17 @@ public final class PackQuantized implements LinearCodec {
   }
 
   @Override
-  public List<Declaration> declare(
+  public List<TensorSpec> declare(
       String module, Scheme scheme, long out, long in, DType scaleType) {
     long groups = in / scheme.group(in);
-    List<Declaration> tensors = new ArrayList<>();
+    List<TensorSpec> tensors = new ArrayList<>();
     tensors.add(
-        new Declaration(module + PACKED, DType.I32, Shape.of(out, words(in, scheme.bits()))));
-    tensors.add(new Declaration(module + SCALE, scaleType, Shape.of(out, groups)));
-    tensors.add(new Declaration(module + SHAPE, DType.I64, Shape.of(2)));
+        new TensorSpec(module + PACKED, DType.I32, Shape.of(out, words(in, scheme.bits()))));
+    tensors.add(new TensorSpec(module + SCALE, scaleType, Shape.of(out, groups)));
+    tensors.add(new TensorSpec(module + SHAPE, DType.I64, Shape.of(2)));
     if (!scheme.symmetric()) {
       tensors.add(
-          new Declaration(module + ZERO, DType.I32, Shape.of(words(out, scheme.bits()), groups)));
+          new TensorSpec(module + ZERO, DType.I32, Shape.of(words(out, scheme.bits()), groups)));
     }
     return tensors;
   }
