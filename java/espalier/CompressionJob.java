@@ -14,10 +14,11 @@ import espalier.report.Listener;
 import espalier.report.Report;
 import espalier.tensor.Context;
 import espalier.text.ChatTemplate;
-import espalier.text.Document;
+import espalier.text.Samples;
 import espalier.text.TextData;
 import espalier.text.Tokenizer;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -182,25 +183,18 @@ public final class CompressionJob {
     try (Tokenizer tokenizer = Tokenizer.open(folder)) {
       TextData text = TextData.open(data, tokenizer, () -> ChatTemplate.open(folder));
       int length = Math.min(maxLength, opened.contextLength());
-      TextData.Samples taken = text.documents(samples, length);
-      List<int[]> ids =
-          taken.documents().stream().map(Document::ids).filter(id -> id.length > 0).toList();
+      Samples taken = text.documents(samples, length);
+      taken.events().forEach(report::event);
+      taken.requireRows(opened.vocabulary());
+      List<int[]> ids = Arrays.stream(taken.ids()).filter(id -> id.length > 0).toList();
       if (ids.isEmpty()) {
         throw EspalierException.input(
-            data + ": no calibration text in it: every text is empty", "Give texts with words in them.");
-      }
-      text.requireRows(taken, opened.vocabulary());
-      if (taken.documents().size() < samples) {
-        report.event(
-            Event.warning(
-                "few-samples",
-                data.toString(),
-                "only " + taken.documents().size() + " of " + samples + " calibration samples"));
+            data + ": no calibration text in it, every text is empty", "Give texts with words in them.");
       }
       report.fact("calibration_file", data.getFileName().toString());
       report.fact("calibration_samples", ids.size());
       report.fact("calibration_tokens", ids.stream().mapToLong(id -> id.length).sum());
-      report.fact("calibration_sha256", espalier.text.TokenStream.sha256(ids.toArray(int[][]::new)));
+      report.fact("calibration_sha256", taken.sha256());
       return ids;
     }
   }

@@ -2,6 +2,7 @@
 package espalier.compress;
 
 import espalier.checkpoint.Checkpoint;
+import espalier.internal.Version;
 import espalier.kernel.Convert;
 import espalier.kernel.Eager;
 import espalier.kernel.Ops;

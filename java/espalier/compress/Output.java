@@ -69,6 +69,8 @@ final class Output implements Compression.Sink, AutoCloseable {
                   "copied-verbatim", name, "not part of the model; carried over byte for byte"));
         }
       }
+      writer.begin();
+      writer.events().forEach(report::event);
     } catch (RuntimeException e) {
       writer.close();
       throw e;
@@ -131,10 +133,10 @@ final class Output implements Compression.Sink, AutoCloseable {
         tensor.forget();
       }
     }
+    writer.copyCompanions(source);
     for (Path companion : source.companions()) {
-      writer.copy(companion);
-      report.event(
-          Event.info("file-copied", companion.getFileName().toString(), "carried over unchanged"));
+      String name = source.folder().relativize(companion).toString();
+      report.event(Event.info("file-copied", name, "carried over unchanged"));
     }
     writer.text("config.json", config());
     writer.text("README.md", card);
@@ -143,13 +145,13 @@ final class Output implements Compression.Sink, AutoCloseable {
 
   /** Returns the folder that holds the finished files until they are published. */
   Path sealed() {
-    return writer.folder();
+    return writer.partial();
   }
 
   /** Adds the report and gives the folder its name. */
   void publish() {
     writer.text("espalier-report.json", pretty(report.toJson()));
-    writer.publish();
+    writer.finish();
   }
 
   private String config() {
