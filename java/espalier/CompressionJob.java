@@ -17,6 +17,8 @@ import espalier.text.ChatTemplate;
 import espalier.text.Samples;
 import espalier.text.TextData;
 import espalier.text.Tokenizer;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -43,7 +45,7 @@ public final class CompressionJob {
   private final Path model;
   private Path recipeFile;
   private String scheme;
-  private String method = "gptq";
+  private String method;
   private Integer groupSize;
   private Path data;
   private int samples = DEFAULT_SAMPLES;
@@ -148,25 +150,41 @@ public final class CompressionJob {
       throw EspalierException.usage("no output folder given", "Name one with -o.");
     }
     Report report = new Report(strict ? strictly(listener) : listener);
-    Recipe recipe = recipe();
+    Source recipe = recipe();
     try (Context context = Context.cpu(threads);
         Model opened = Model.open(model, context)) {
-      Plan plan = Plan.of(opened, recipe, format);
+      Plan plan = Plan.of(opened, recipe.recipe(), format, recipe.text());
       List<int[]> texts = plan.needsCalibration() ? calibrationTexts(opened, report) : List.of();
       CompressionRun run = new CompressionRun(context, opened, plan, report, listener);
       return run.to(output, shardBytes, texts);
     }
   }
 
-  private Recipe recipe() {
+  /** A recipe with its text, which goes into the report and the model card. */
+  private record Source(Recipe recipe, String text) {}
+
+  private Source recipe() {
     if ((recipeFile == null) == (scheme == null)) {
       throw EspalierException.usage(
-          recipeFile == null ? "neither a recipe nor a scheme is given" : "a recipe excludes a scheme",
-          "Give --recipe FILE.yaml or --scheme W4A16.");
+          recipeFile == null
+              ? "neither a recipe nor a scheme is given"
+              : "a recipe and a scheme are given",
+          "Give one of them: --recipe FILE.yaml or --scheme W4A16.");
     }
-    return recipeFile != null
-        ? Recipe.read(recipeFile, Modifiers.REGISTRY)
-        : ShortForm.recipe(scheme, method, groupSize, Modifiers.REGISTRY);
+    if (recipeFile == null) {
+      ShortForm form = ShortForm.of(scheme, method, groupSize, Modifiers.REGISTRY);
+      return new Source(form.recipe(), form.yaml());
+    }
+    if (method != null || groupSize != null) {
+      throw EspalierException.usage(
+          "a method or group size is given beside a recipe", "Write them into the recipe.");
+    }
+    Recipe recipe = Recipe.read(recipeFile, Modifiers.REGISTRY);
+    try {
+      return new Source(recipe, Files.readString(recipeFile));
+    } catch (IOException e) {
+      throw EspalierException.input(recipeFile + ": cannot be read again", "Check the file.");
+    }
   }
 
   private List<int[]> calibrationTexts(Model opened, Report report) {
