@@ -143,7 +143,8 @@ public final class CompressionJob {
    * Runs the whole: read, plan, calibrate, compress, write, reopen and compare.
    *
    * @return the report, which also lies in the output folder
-   * @throws EspalierException with the kind of the fault; nothing is then left under the output's name
+   * @throws EspalierException with the kind of the fault; nothing is then left under the output's
+   *     name
    */
   public Report run() {
     if (output == null) {
@@ -207,7 +208,8 @@ public final class CompressionJob {
       List<int[]> ids = Arrays.stream(taken.ids()).filter(id -> id.length > 0).toList();
       if (ids.isEmpty()) {
         throw EspalierException.input(
-            data + ": no calibration text in it, every text is empty", "Give texts with words in them.");
+            data + ": no calibration text in it, every text is empty",
+            "Give texts with words in them.");
       }
       report.fact("calibration_file", data.getFileName().toString());
       report.fact("calibration_samples", ids.size());

@@ -31,7 +31,8 @@ import java.util.TreeMap;
  * {@link #begin}, which fixes the layout (see {@link ShardPlan}), checks the free space and writes
  * the headers; {@link #write} each tensor once, in any order, straight to its final place, nothing
  * is held back; {@link #finish}, which checks that nothing is missing, syncs and renames {@code
- * OUT.partial} to {@code OUT} ({@link #seal} before it, to look at the result first). Text files and copies may be added any time before finish.
+ * OUT.partial} to {@code OUT} ({@link #seal} before it, to look at the result first). Text files
+ * and copies may be added any time before finish.
  *
  * <p>{@link #close()} without finish removes everything, and so does any failure of the disk. One
  * thread at a time.

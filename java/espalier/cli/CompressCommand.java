@@ -145,8 +145,7 @@ final class CompressCommand implements Callable<Integer> {
   }
 
   private void summarise(Report report) {
-    long infos =
-        report.events().stream().filter(e -> e.severity() == Event.Severity.INFO).count();
+    long infos = report.events().stream().filter(e -> e.severity() == Event.Severity.INFO).count();
     long warnings = report.events().size() - infos;
     common
         .console()

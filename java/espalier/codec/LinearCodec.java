@@ -21,10 +21,12 @@ public interface LinearCodec {
   boolean accepts(Checkpoint checkpoint, String module);
 
   /**
-   * Reads a module. New tensors belong to the context's current scope; mapped ones to the checkpoint.
+   * Reads a module. New tensors belong to the context's current scope; mapped ones to the
+   * checkpoint.
    *
    * @param bias F32 [out] or null, read by the caller
-   * @throws espalier.report.EspalierException (INPUT) naming the tensor that is missing or malformed
+   * @throws espalier.report.EspalierException (INPUT) naming the tensor that is missing or
+   *     malformed
    */
   Linear decode(Context context, Checkpoint checkpoint, String module, Scheme scheme, Tensor bias);
 

@@ -31,8 +31,8 @@ import java.util.Map;
  * module.weight_g_idx       I32 [K]             old activation-ordered files only; read, never written
  * </pre>
  *
- * Before version 0.15 widths of 3, 5, 6 and 7 bits were padded to ⌊32/b⌋ codes a word; such files are
- * told by the width of {@code weight_packed} and read too.
+ * Before version 0.15 widths of 3, 5, 6 and 7 bits were padded to ⌊32/b⌋ codes a word; such files
+ * are told by the width of {@code weight_packed} and read too.
  */
 public final class PackQuantized implements LinearCodec {
   private static final String PACKED = ".weight_packed";
@@ -99,7 +99,8 @@ public final class PackQuantized implements LinearCodec {
           checkpoint.folder() + ": " + module + SCALE + " holds NaN or infinity",
           "Quantize the model again; this file is damaged.");
     }
-    Tensor zeros = scheme.symmetric() ? null : zeros(context, checkpoint, module, bits, out, groups);
+    Tensor zeros =
+        scheme.symmetric() ? null : zeros(context, checkpoint, module, bits, out, groups);
     Tensor index =
         checkpoint.find(module + INDEX).filter(t -> needsIndex(t, scheme.group(in))).orElse(null);
     if (index != null) {
@@ -130,7 +131,10 @@ public final class PackQuantized implements LinearCodec {
     return zeros;
   }
 
-  /** Reads the bits [bit, bit + bits) of a stream whose words lie {@code stride} apart from {@code at} on. */
+  /**
+   * Reads the bits [bit, bit + bits) of a stream whose words lie {@code stride} apart from {@code
+   * at} on.
+   */
   private static int field(IntBuffer words, int stride, int at, long bit, int bits) {
     int word = (int) (bit / 32);
     int shift = (int) (bit % 32);

@@ -25,9 +25,9 @@ import java.util.List;
 
 /**
  * The block loop. Blocks in order; inside a block step by step over all texts: measure what the
- * step's linears read, compress them, let the texts pass through the compressed step. So every linear is
- * solved on inputs that come from what is already compressed, one Hessian is alive at a time, and the
- * whole costs one forward pass.
+ * step's linears read, compress them, let the texts pass through the compressed step. So every
+ * linear is solved on inputs that come from what is already compressed, one Hessian is alive at a
+ * time, and the whole costs one forward pass.
  */
 public final class Compression implements AutoCloseable {
   private final Context context;
@@ -131,8 +131,7 @@ public final class Compression implements AutoCloseable {
     listener.checkCancelled();
     if (!planned.isCompressed()) {
       report.row(
-          new LinearRow(
-              planned.name(), "none", planned.reason(), linear.bitsPerWeight(), 0, 0, 0));
+          new LinearRow(planned.name(), "none", planned.reason(), linear.bitsPerWeight(), 0, 0, 0));
       return linear;
     }
     long start = System.nanoTime();
@@ -160,7 +159,9 @@ public final class Compression implements AutoCloseable {
     if (plan.dense()) {
       Dense original = (Dense) before;
       return new Dense(
-          outlive(scope, Convert.fromFloat(context, denseLike(original, result), original.matrix().dtype())),
+          outlive(
+              scope,
+              Convert.fromFloat(context, denseLike(original, result), original.matrix().dtype())),
           original.inOut(),
           result.bias());
     }

@@ -18,7 +18,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** A plan carried out: checks, block loop, output, and the proof that the output is what was computed. */
+/**
+ * A plan carried out: checks, block loop, output, and the proof that the output is what was
+ * computed.
+ */
 public final class CompressionRun {
   /** Tokens of the text on which the reopened output is compared. */
   private static final int PROOF_TOKENS = 64;
@@ -29,8 +32,7 @@ public final class CompressionRun {
   private final Report report;
   private final Listener listener;
 
-  public CompressionRun(
-      Context context, Model model, Plan plan, Report report, Listener listener) {
+  public CompressionRun(Context context, Model model, Plan plan, Report report, Listener listener) {
     this.context = context;
     this.model = model;
     this.plan = plan;

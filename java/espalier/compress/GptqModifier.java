@@ -16,7 +16,6 @@ public record GptqModifier(QuantizerOptions options) implements Quantizer, Weigh
   public LinearMethod method(QuantizationArgs weights) {
     Double damping = options.solver().dampeningFrac();
     return new Gptq(
-        damping == null ? 0 : damping,
-        weights.actorder() == QuantizationArgs.Actorder.WEIGHT);
+        damping == null ? 0 : damping, weights.actorder() == QuantizationArgs.Actorder.WEIGHT);
   }
 }

@@ -12,7 +12,10 @@ import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/** The README.md beside a compressed model: where it comes from, under which licence, how it was made. */
+/**
+ * The README.md beside a compressed model: where it comes from, under which licence, how it was
+ * made.
+ */
 final class ModelCard {
   /** {@code license: mit} in the front matter of a Hugging Face card. */
   private static final Pattern FRONT_MATTER_LICENCE =

@@ -29,8 +29,8 @@ import java.util.Set;
 
 /**
  * The folder a run leaves: compressed linears in their new spelling, every other tensor and file as
- * it was, a config that says how to read them. Tensors are written as they become final; nothing is visible
- * under the output's name before {@link #publish}.
+ * it was, a config that says how to read them. Tensors are written as they become final; nothing is
+ * visible under the output's name before {@link #publish}.
  */
 final class Output implements Compression.Sink, AutoCloseable {
   /** The version of compressed-tensors whose config and layout we write. */
@@ -91,7 +91,11 @@ final class Output implements Compression.Sink, AutoCloseable {
           plan.dense()
               ? List.of(new TensorSpec(weight.name(), denseType(weight.dtype()), weight.shape()))
               : codec.declare(
-                  stored, planned.scheme(), planned.out(), planned.in(), scaleType(weight.dtype())));
+                  stored,
+                  planned.scheme(),
+                  planned.out(),
+                  planned.in(),
+                  scaleType(weight.dtype())));
     }
     return spellings;
   }
@@ -162,7 +166,9 @@ final class Output implements Compression.Sink, AutoCloseable {
     return pretty(config);
   }
 
-  /** Returns the config entry as compressed-tensors writes it: sorted keys, only fields that matter. */
+  /**
+   * Returns the config entry as compressed-tensors writes it: sorted keys, only fields that matter.
+   */
   private ObjectNode quantization() {
     ObjectNode root = Json.STRICT.createObjectNode();
     ObjectNode groups = root.putObject("config_groups");

@@ -22,8 +22,8 @@ import java.util.Map;
 import java.util.TreeSet;
 
 /**
- * A recipe applied to a model: what will happen to every linear. Every fault of the request is raised
- * here, before anything is computed or written.
+ * A recipe applied to a model: what will happen to every linear. Every fault of the request is
+ * raised here, before anything is computed or written.
  */
 public final class Plan {
   /** The output head's module name. */
@@ -55,13 +55,14 @@ public final class Plan {
    * Resolves a recipe over a model.
    *
    * @param recipeText the recipe as the user would write it, for report and card
-   * @throws EspalierException (USAGE) for what the recipe gets wrong about this model, (UNSUPPORTED) for
-   *     what this version cannot do, (INPUT) when the model is quantized already
+   * @throws EspalierException (USAGE) for what the recipe gets wrong about this model,
+   *     (UNSUPPORTED) for what this version cannot do, (INPUT) when the model is quantized already
    */
   public static Plan of(Model model, Recipe recipe, OutputFormat format, String recipeText) {
     if (model.codecs().quantized()) {
       throw EspalierException.input(
-          model.checkpoint().folder() + " is already quantized (config.json has a quantization_config)",
+          model.checkpoint().folder()
+              + " is already quantized (config.json has a quantization_config)",
           "Give the dense checkpoint it was made from; quantizing twice loses quality unseen.");
     }
     Targets.Resolution resolution = Targets.resolve(recipe, modules(model));
@@ -88,9 +89,7 @@ public final class Plan {
     }
     model
         .linears()
-        .forEach(
-            (name, linear) ->
-                linears.put(name, plan(name, linear, resolution, used)));
+        .forEach((name, linear) -> linears.put(name, plan(name, linear, resolution, used)));
     if (used.isEmpty()) {
       throw EspalierException.usage(
           "the recipe compresses nothing in this model", "Check its targets and ignore lists.");
@@ -178,12 +177,14 @@ public final class Plan {
     }
     Scheme scheme = scheme(weights);
     used.put(assignment.group(), scheme);
-    return new PlannedLinear(name, out, in, modifier.method(weights), scheme, range(name, weights), "");
+    return new PlannedLinear(
+        name, out, in, modifier.method(weights), scheme, range(name, weights), "");
   }
 
   private static EspalierException notBuilt(String name, Modifier modifier) {
     return EspalierException.unsupported(
-        name + ": " + modifier.type() + " is not built yet", "Use GPTQModifier or QuantizationModifier.");
+        name + ": " + modifier.type() + " is not built yet",
+        "Use GPTQModifier or QuantizationModifier.");
   }
 
   private static void refuseUnbuilt(String name, SchemeGroup group) {
@@ -212,8 +213,7 @@ public final class Plan {
 
   private static Scheme scheme(QuantizationArgs weights) {
     boolean grouped = weights.strategy() == QuantizationArgs.Strategy.GROUP;
-    return new Scheme(
-        weights.numBits(), weights.symmetric(), grouped ? weights.groupSize() : 0);
+    return new Scheme(weights.numBits(), weights.symmetric(), grouped ? weights.groupSize() : 0);
   }
 
   private static Quantize.Range range(String name, QuantizationArgs weights) {
@@ -239,14 +239,15 @@ public final class Plan {
   }
 
   /**
-   * Returns the target entries of every scheme for the written config: the recipe's own when a reader
-   * would resolve them to the same layers, else the layers by name.
+   * Returns the target entries of every scheme for the written config: the recipe's own when a
+   * reader would resolve them to the same layers, else the layers by name.
    */
   private static Map<Scheme, List<String>> targets(
       Map<String, PlannedLinear> linears, Map<SchemeGroup, Scheme> used) {
     Map<Scheme, List<String>> own = new LinkedHashMap<>();
     used.forEach(
-        (group, scheme) -> own.computeIfAbsent(scheme, s -> new ArrayList<>()).addAll(group.targets()));
+        (group, scheme) ->
+            own.computeIfAbsent(scheme, s -> new ArrayList<>()).addAll(group.targets()));
     boolean agrees =
         linears.values().stream()
             .filter(PlannedLinear::isCompressed)
@@ -259,7 +260,9 @@ public final class Plan {
         .filter(PlannedLinear::isCompressed)
         .forEach(
             planned ->
-                byName.computeIfAbsent(planned.scheme(), s -> new ArrayList<>()).add(planned.name()));
+                byName
+                    .computeIfAbsent(planned.scheme(), s -> new ArrayList<>())
+                    .add(planned.name()));
     return byName;
   }
 

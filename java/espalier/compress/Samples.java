@@ -17,9 +17,9 @@ import java.util.List;
 import java.util.function.Consumer;
 
 /**
- * The calibration texts on their way through the model: one state a text, all at the same step. They
- * are kept in the checkpoint's dtype (fp32 for an fp32 or fp16 model: fp16 would overflow where the
- * model's own activations pass 65504), and every step computes on what was kept.
+ * The calibration texts on their way through the model: one state a text, all at the same step.
+ * They are kept in the checkpoint's dtype (fp32 for an fp32 or fp16 model: fp16 would overflow
+ * where the model's own activations pass 65504), and every step computes on what was kept.
  */
 final class Samples implements AutoCloseable {
   private final Context context;

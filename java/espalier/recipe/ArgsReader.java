@@ -27,9 +27,26 @@ final class ArgsReader {
   private static final int MAX_BITS = 8;
 
   private static final String[] DTYPES = {
-    "float64", "float32", "float16", "bfloat16", "half", "float", "double",
-    "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
-    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"
+    "float64",
+    "float32",
+    "float16",
+    "bfloat16",
+    "half",
+    "float",
+    "double",
+    "float8_e4m3fn",
+    "float8_e4m3fnuz",
+    "float8_e5m2",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64"
   };
 
   private static final String[] STRATEGIES =
@@ -225,8 +242,7 @@ final class ArgsReader {
     if (groupSize != null && groupSize > 0 && !strategy.isGrouped()) {
       throw options.error(
           "group_size",
-          "a positive group_size goes with strategy group or tensor_group, not "
-              + strategy.text());
+          "a positive group_size goes with strategy group or tensor_group, not " + strategy.text());
     }
     if (strategy == Strategy.BLOCK && blocks == null) {
       throw options.missing(
@@ -245,7 +261,10 @@ final class ArgsReader {
         strategy == Strategy.TOKEN || strategy == Strategy.TENSOR || strategy.isGrouped();
     if (dynamic != Dynamic.NO && !able) {
       throw options.error(
-          "dynamic", "strategy " + strategy.text() + " cannot be dynamic; token, tensor, group and"
+          "dynamic",
+          "strategy "
+              + strategy.text()
+              + " cannot be dynamic; token, tensor, group and"
               + " tensor_group can");
     }
     if (dynamic == Dynamic.LOCAL && strategy != Strategy.TENSOR_GROUP) {

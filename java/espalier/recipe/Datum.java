@@ -52,8 +52,8 @@ sealed interface Datum {
     }
 
     /**
-     * Returns the value of an INTEGER scalar by the rules of YAML 1.1: underscores, {@code 0x}, {@code
-     * 0b}, a leading zero for octal and base-60 groups. Throws NumberFormatException.
+     * Returns the value of an INTEGER scalar by the rules of YAML 1.1: underscores, {@code 0x},
+     * {@code 0b}, a leading zero for octal and base-60 groups. Throws NumberFormatException.
      */
     BigInteger integer() {
       String digits = text.replace("_", "");

@@ -33,8 +33,8 @@ import org.yaml.snakeyaml.reader.StreamReader;
 import org.yaml.snakeyaml.resolver.Resolver;
 
 /**
- * YAML 1.1 text to {@link Datum}. Nothing is ever constructed from a tag. Aliases are counted before
- * they are expanded, merge keys are applied, duplicate keys are refused.
+ * YAML 1.1 text to {@link Datum}. Nothing is ever constructed from a tag. Aliases are counted
+ * before they are expanded, merge keys are applied, duplicate keys are refused.
  */
 final class Document {
   /** An expanded tree beyond this is a bomb, not a recipe. */
@@ -42,14 +42,17 @@ final class Document {
 
   private static final int MAX_DEPTH = 64;
 
-  /** The composer recurses; this keeps it off the end of the stack. Depth proper is ours to check. */
+  /**
+   * The composer recurses; this keeps it off the end of the stack. Depth proper is ours to check.
+   */
   private static final int COMPOSER_DEPTH = 500;
 
   private static final String PYTHON = "tag:yaml.org,2002:python/";
 
-  /** What llm-compressor writes for "not given" and cannot read back: the field counts as absent. */
-  private static final String SENTINEL =
-      PYTHON + "object/apply:llmcompressor.sentinel.Sentinel";
+  /**
+   * What llm-compressor writes for "not given" and cannot read back: the field counts as absent.
+   */
+  private static final String SENTINEL = PYTHON + "object/apply:llmcompressor.sentinel.Sentinel";
 
   private final String source;
   private final Map<Node, Long> sizes = new IdentityHashMap<>();
@@ -93,8 +96,7 @@ final class Document {
   private static Node compose(String text, String source) {
     LoaderOptions options = options();
     try {
-      return new Composer(
-              new ParserImpl(new StreamReader(text), options), new Yaml11(), options)
+      return new Composer(new ParserImpl(new StreamReader(text), options), new Yaml11(), options)
           .getSingleNode();
     } catch (MarkedYAMLException e) {
       throw syntax(text, source, e);
@@ -170,8 +172,7 @@ final class Document {
               path.isEmpty() ? RecipeError.FILE : path,
               "a map or list cannot be a key; {{ }} is an unfilled template variable");
         }
-        size +=
-            1 + measure(tuple.getValueNode(), join(path, key.getValue()), keyLine, depth + 1);
+        size += 1 + measure(tuple.getValueNode(), join(path, key.getValue()), keyLine, depth + 1);
       }
     }
     open.remove(node);
@@ -217,7 +218,9 @@ final class Document {
     return new Mapping(Collections.unmodifiableMap(entries), line(node));
   }
 
-  /** Puts the entries of {@code <<} keys; among several maps the first wins, own keys come later. */
+  /**
+   * Puts the entries of {@code <<} keys; among several maps the first wins, own keys come later.
+   */
   private void merge(List<NodeTuple> tuples, String path, Map<String, Entry> entries) {
     for (NodeTuple tuple : tuples) {
       if (!isMerge((ScalarNode) tuple.getKeyNode())) {
@@ -296,8 +299,8 @@ final class Document {
   }
 
   /**
-   * The implicit types of YAML 1.1 as PyYAML applies them. SnakeYAML's own float takes {@code 1e-2};
-   * PyYAML wants a dot and a signed exponent, and reads the rest as text.
+   * The implicit types of YAML 1.1 as PyYAML applies them. SnakeYAML's own float takes {@code
+   * 1e-2}; PyYAML wants a dot and a signed exponent, and reads the rest as text.
    */
   private static final class Yaml11 extends Resolver {
     private static final String EXPONENT = "([eE][-+][0-9]+)?";

@@ -49,8 +49,7 @@ public final class MaskReaders {
     if (!options.has("targets")) {
       throw options.error("targets must be given");
     }
-    List<String> targets =
-        Selector.check(options, "targets", options.texts("targets", List.of()));
+    List<String> targets = Selector.check(options, "targets", options.texts("targets", List.of()));
     if (targets.contains("__ALL__")) {
       throw options.error(
           "targets", "__ALL__ is not read any more; did you mean __ALL_PRUNABLE__?");

@@ -99,8 +99,7 @@ public final class Targets {
    * is a container prunes the linears and convolutions inside; a list of sparsities has one entry
    * per matched target in model order, else a usage error is thrown.
    */
-  public static Map<String, Double> sparsities(
-      Recipe recipe, Pruner pruner, List<Module> modules) {
+  public static Map<String, Double> sparsities(Recipe recipe, Pruner pruner, List<Module> modules) {
     Map<String, List<String>> matched = pruned(pruner, modules);
     List<Double> values = pruner.options().sparsity();
     if (pruner.options().perTarget() && values.size() != matched.size()) {
