@@ -140,7 +140,7 @@ public final class CompressionRun {
 
   /** Spreads ids over the vocabulary when there is no text. */
   private int[] proofText() {
-    int count = (int) Math.min(PROOF_TOKENS / 2, model.contextLength());
+    int count = Math.min(PROOF_TOKENS / 2, model.contextLength());
     int[] ids = new int[count];
     for (int i = 0; i < count; i++) {
       ids[i] = (int) ((i * 7919L + 1) % model.vocabulary());

@@ -124,7 +124,7 @@ public final class Plan {
                       ? new Module(name, "Conv1D", List.of("Linear"), linear.inFeatures())
                       : new Module(name, "Linear", List.of(), linear.inFeatures()));
             });
-    modules.add(new Module(model.family().embeddingModule(), "Embedding", List.of()));
+    modules.add(new Module(model.family().embedding(), "Embedding", List.of()));
     if (model.tied()) {
       modules.add(new Module(HEAD, "Linear", List.of()));
     }
