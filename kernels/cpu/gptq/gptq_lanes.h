@@ -22,6 +22,14 @@
 namespace esp {
 namespace {
 
+// Half to even for |x| < 2^22, as layout/affine.h does it: a rounding instruction would turn -0.3
+// into -0, and -0 times a scale is not the +0 that a code 0 decodes to.
+template <class V>
+typename V::f32 half_even(typename V::f32 x) {
+  const typename V::f32 shifter = V::set1(12582912.0f);  // 1.5 * 2^23
+  return V::sub(V::add(x, shifter), shifter);
+}
+
 template <class V>
 struct strip_of_lanes {
   using f64 = typename V::f64;
@@ -116,7 +124,7 @@ void round_lanes(const gptq_panels& g, int64_t first, int64_t last, int32_t bits
         const f32 scale = V::load(scales + row * gptq_lanes + at);
         const f32 zero = V::load(zeros + row * gptq_lanes + at);
         const f32 quotient = V::add(V::div(w, scale), zero);
-        const f32 q = V::round(V::min(V::max(quotient, lowest), highest));
+        const f32 q = half_even<V>(V::min(V::max(quotient, lowest), highest));
         const f32 value = V::mul(scale, V::sub(q, zero));
         V::store(values + j * gptq_lanes + at, value);
         V::store_codes(codes + j * gptq_lanes + at, q);
