@@ -10,7 +10,7 @@
 // Tail      none: 64 is a multiple of the strip.
 //
 // V offers: f64 (of half = lanes/2 doubles), f32 (of lanes floats), strip; load, store, set1, add,
-// sub, mul, div on both, min and max as x < y ? x : y and x > y ? x : y; round (half to even);
+// sub, mul, div on both, min and max as x < y ? x : y and x > y ? x : y; store_codes;
 // wide_low, wide_high (f32 halves to f64), narrow (two f64 to f32), store_codes.
 #ifndef ESPALIER_GPTQ_LANES_H
 #define ESPALIER_GPTQ_LANES_H
