@@ -65,7 +65,8 @@ static inline float round_scale(float x, esp_dtype dtype) {
   return x;
 }
 
-// Scale and zero of values in [low, high], low <= 0 <= high.
+// Scale and zero of values in [low, high], low <= 0 <= high. A group of zeros alone has zero 0, as
+// compressed-tensors writes it, and not the -2^(b-1) of a group that only touches 0 from above.
 static inline void affine_of_range(float low, float high, int32_t bits, int32_t symmetric,
                                    esp_dtype dtype, float* scale, float* zero) {
   const float steps = static_cast<float>((1 << bits) - 1);
@@ -74,9 +75,10 @@ static inline void affine_of_range(float low, float high, int32_t bits, int32_t 
   s = round_scale(s, dtype);
   if (s == 0.0f) s = 1.1920928955078125e-7f;  // 2^-23
   *scale = s;
-  *zero = symmetric
-              ? 0.0f
-              : round_half_even(clamp(code_low(bits) - low / s, code_low(bits), code_high(bits)));
+  *zero = 0.0f;
+  if (symmetric || low == high) return;
+  const float bottom = code_low(bits);
+  *zero = round_half_even(clamp(bottom - low / s, bottom, code_high(bits)));
 }
 
 }  // namespace esp

@@ -37,11 +37,15 @@ struct dense_rows {
   int64_t ldy;
 };
 
-esp_status check(const packed_weights& w) {
+esp_status check_sizes(const packed_weights& w) {
   ESP_REQUIRE(w.op, w.bits >= 2 && w.bits <= 8, "2..8", w.bits);
   ESP_REQUIRE(w.op, w.n >= 0, "n >= 0", w.n);
   ESP_REQUIRE(w.op, w.k >= 0 && w.k <= INT64_MAX / 8 - 31, "k >= 0", w.k);
-  if (w.n == 0 || w.k == 0) return ESP_OK;
+  return ESP_OK;
+}
+
+// Of a matrix that has elements.
+esp_status check_operands(const packed_weights& w) {
   ESP_REQUIRE(w.op, w.group > 0 && w.k % w.group == 0, "a divisor of k", w.group);
   ESP_REQUIRE(w.op, w.ldcodes >= stream_words(w.k, w.bits), "ldcodes >= ceil(k * bits / 32)",
               w.ldcodes);
@@ -127,7 +131,7 @@ esp_status multiply_widened(esp_context* ctx, const packed_weights& w, const den
 
 esp_status multiply(esp_context* ctx, const packed_weights& w, const dense_rows& r,
                     matmul_w4a16_kernel* fixed_width, matmul_wna16_kernel* any_width) {
-  const esp_status status = check(w);
+  esp_status status = check_sizes(w);
   if (status != ESP_OK) return status;
   ESP_REQUIRE(w.op, r.m >= 0, "m >= 0", r.m);
   if (r.m == 0 || w.n == 0) return ESP_OK;
@@ -139,6 +143,8 @@ esp_status multiply(esp_context* ctx, const packed_weights& w, const dense_rows&
     }
     return ESP_OK;
   }
+  status = check_operands(w);
+  if (status != ESP_OK) return status;
   ESP_REQUIRE(w.op, r.x != nullptr, "an address", r.x != nullptr);
   ESP_REQUIRE(w.op, r.ldx >= w.k, "ldx >= k", r.ldx);
   if (r.m <= direct_rows && w.group_index == nullptr)
@@ -191,8 +197,10 @@ esp_status esp_dequantize(esp_context* ctx, int32_t bits, int64_t n, int64_t k,
   ESP_REQUIRE("dequantize", ctx != nullptr, "a context", ctx != nullptr);
   const packed_weights p{"dequantize", bits,   n,     k,     codes,
                          ldcodes,      scales, zeros, group, group_index};
-  const esp_status status = check(p);
+  esp_status status = check_sizes(p);
   if (status != ESP_OK || n == 0 || k == 0) return status;
+  status = check_operands(p);
+  if (status != ESP_OK) return status;
   ESP_REQUIRE("dequantize", w != nullptr, "an address", w != nullptr);
   ESP_REQUIRE("dequantize", ldw >= k, "ldw >= k", ldw);
   dequantize_kernel* const widen = ESP_KERNEL(ctx, dequantize);

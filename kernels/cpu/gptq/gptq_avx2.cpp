@@ -37,9 +37,6 @@ struct vectors_avx2 {
   static f32 div(f32 a, f32 b) { return _mm256_div_ps(a, b); }
   static f32 min(f32 a, f32 b) { return _mm256_min_ps(a, b); }
   static f32 max(f32 a, f32 b) { return _mm256_max_ps(a, b); }
-  static f32 round(f32 x) {
-    return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
   static f64 wide_low(f32 x) { return _mm256_cvtps_pd(_mm256_castps256_ps128(x)); }
   static f64 wide_high(f32 x) { return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)); }
   static f32 narrow(f64 low, f64 high) {

@@ -37,9 +37,6 @@ struct vectors_avx512 {
   static f32 div(f32 a, f32 b) { return _mm512_div_ps(a, b); }
   static f32 min(f32 a, f32 b) { return _mm512_min_ps(a, b); }
   static f32 max(f32 a, f32 b) { return _mm512_max_ps(a, b); }
-  static f32 round(f32 x) {
-    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
   static f64 wide_low(f32 x) { return _mm512_cvtps_pd(_mm512_castps512_ps256(x)); }
   static f64 wide_high(f32 x) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)); }
   static f32 narrow(f64 low, f64 high) {

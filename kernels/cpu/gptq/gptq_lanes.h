@@ -10,7 +10,7 @@
 // Tail      none: 64 is a multiple of the strip.
 //
 // V offers: f64 (of half = lanes/2 doubles), f32 (of lanes floats), strip; load, store, set1, add,
-// sub, mul, div on both, min and max as x < y ? x : y and x > y ? x : y; round (half to even);
+// sub, mul, div on both, min and max as x < y ? x : y and x > y ? x : y; store_codes;
 // wide_low, wide_high (f32 halves to f64), narrow (two f64 to f32), store_codes.
 #ifndef ESPALIER_GPTQ_LANES_H
 #define ESPALIER_GPTQ_LANES_H
@@ -21,6 +21,14 @@
 
 namespace esp {
 namespace {
+
+// Half to even for |x| < 2^22, as layout/affine.h does it: a rounding instruction would turn -0.3
+// into -0, and -0 times a scale is not the +0 that a code 0 decodes to.
+template <class V>
+typename V::f32 half_even(typename V::f32 x) {
+  const typename V::f32 shifter = V::set1(12582912.0f);  // 1.5 * 2^23
+  return V::sub(V::add(x, shifter), shifter);
+}
 
 template <class V>
 struct strip_of_lanes {
@@ -116,7 +124,7 @@ void round_lanes(const gptq_panels& g, int64_t first, int64_t last, int32_t bits
         const f32 scale = V::load(scales + row * gptq_lanes + at);
         const f32 zero = V::load(zeros + row * gptq_lanes + at);
         const f32 quotient = V::add(V::div(w, scale), zero);
-        const f32 q = V::round(V::min(V::max(quotient, lowest), highest));
+        const f32 q = half_even<V>(V::min(V::max(quotient, lowest), highest));
         const f32 value = V::mul(scale, V::sub(q, zero));
         V::store(values + j * gptq_lanes + at, value);
         V::store_codes(codes + j * gptq_lanes + at, q);

@@ -29,9 +29,6 @@ struct vectors_avx2 {
   static f32 div(f32 a, f32 b) { return _mm256_div_ps(a, b); }
   static f32 min(f32 a, f32 b) { return _mm256_min_ps(a, b); }
   static f32 max(f32 a, f32 b) { return _mm256_max_ps(a, b); }
-  static f32 round(f32 x) {
-    return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
   static void store_codes(int8_t* p, f32 q) {
     const __m256i words = _mm256_cvtps_epi32(q);
     const __m128i shorts =

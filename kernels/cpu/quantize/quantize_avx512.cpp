@@ -29,9 +29,6 @@ struct vectors_avx512 {
   static f32 div(f32 a, f32 b) { return _mm512_div_ps(a, b); }
   static f32 min(f32 a, f32 b) { return _mm512_min_ps(a, b); }
   static f32 max(f32 a, f32 b) { return _mm512_max_ps(a, b); }
-  static f32 round(f32 x) {
-    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
   static void store_codes(int8_t* p, f32 q) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(q)));
   }

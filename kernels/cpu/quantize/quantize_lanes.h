@@ -8,7 +8,7 @@
 // Tail      the columns of a group that do not fill a vector go through layout/affine.h.
 //
 // V offers: f32 (of lanes floats), load, store, set1, add, sub, mul, div, min and max as x < y ? x
-// : y and x > y ? x : y, round (half to even), store_codes.
+// : y and x > y ? x : y, store_codes.
 #ifndef ESPALIER_QUANTIZE_LANES_H
 #define ESPALIER_QUANTIZE_LANES_H
 
@@ -20,6 +20,14 @@
 
 namespace esp {
 namespace {
+
+// Half to even for |x| < 2^22, as layout/affine.h does it: a rounding instruction would turn -0.3
+// into -0, and -0 times a scale is not the +0 that a code 0 decodes to.
+template <class V>
+typename V::f32 half_even(typename V::f32 x) {
+  const typename V::f32 shifter = V::set1(12582912.0f);  // 1.5 * 2^23
+  return V::sub(V::add(x, shifter), shifter);
+}
 
 template <class V>
 void group_range(int64_t group, const float* w, float* low, float* high) {
@@ -55,7 +63,7 @@ double group_error(int64_t group, const float* w, int32_t bits, float scale, flo
   int64_t c = 0;
   for (; c + V::lanes <= group; c += V::lanes) {
     const f32 x = V::load(w + c);
-    const f32 q = V::round(V::min(V::max(V::add(V::div(x, s), z), lowest), highest));
+    const f32 q = half_even<V>(V::min(V::max(V::add(V::div(x, s), z), lowest), highest));
     float difference[V::lanes];
     V::store(difference, V::sub(x, V::mul(s, V::sub(q, z))));
     for (int64_t i = 0; i < V::lanes; i++)
@@ -111,7 +119,7 @@ void nearest_lanes(int64_t cols, const float* w, int32_t bits, int64_t group, co
     int64_t c = g * group;
     for (; c + V::lanes <= end; c += V::lanes) {
       const f32 quotient = V::add(V::div(V::load(w + c), s), z);
-      V::store_codes(codes + c, V::round(V::min(V::max(quotient, lowest), highest)));
+      V::store_codes(codes + c, half_even<V>(V::min(V::max(quotient, lowest), highest)));
     }
     for (; c < end; c++) {
       codes[c] =

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Gram matrix, quadratic form and reversed Cholesky factor against long double sums; the same bytes
+// for 1, 2 and 3 threads.
+#include <math.h>
+
+#include <algorithm>
+
+#include "harness.h"
+
+using namespace cases;
+
+namespace {
+
+// `call` fills a buffer of doubles; its bytes must not depend on the number of threads.
+template <class F>
+void same_bytes(const char* what, int64_t count, const F& call, double* result) {
+  for (int32_t threads = 1; threads <= 3; threads++) {
+    buffer<double> out(count);
+    call(context(threads), out.data());
+    if (threads == 1) memcpy(result, out.data(), static_cast<size_t>(out.bytes()));
+    expect(memcmp(result, out.data(), static_cast<size_t>(out.bytes())) == 0,
+           "%s: %d threads give other bytes", what, threads);
+  }
+}
+
+// h = a a^T / n + damping of a random a: positive definite.
+void positive_definite(int64_t n, double* h, uint64_t seed) {
+  generator g(seed);
+  std::vector<double> a(static_cast<size_t>(n * n));
+  for (double& x : a) x = g.uniform(-1, 1);
+  for (int64_t i = 0; i < n; i++) {
+    for (int64_t j = i; j < n; j++) {
+      double sum = i == j ? 0.05 : 0;
+      for (int64_t p = 0; p < n; p++)
+        sum += a[static_cast<size_t>(i * n + p)] * a[static_cast<size_t>(j * n + p)] /
+               static_cast<double>(n);
+      h[i * n + j] = h[j * n + i] = sum;
+    }
+  }
+}
+
+}  // namespace
+
+CASE(gram_adds_the_products_of_columns) {
+  for (int64_t k : {1, 5, 127, 128, 129, 172, 300}) {
+    for (int64_t tokens : {1, 3, 255, 256, 257, 600}) {
+      if (k == 300 && tokens == 600) continue;
+      const int64_t ld = k + tokens % 3;
+      buffer<float> x((tokens - 1) * ld + k);
+      fill(x, inputs::heavy_tailed, static_cast<uint64_t>(k));
+      buffer<double> h(k * k);
+      same_bytes(
+          "gram", k * k,
+          [&](esp_context* ctx, double* out) {
+            for (int64_t i = 0; i < k; i++) out[i * k + i] = 2.5;
+            expect_status(ESP_OK, esp_gram(ctx, tokens, k, x, ld, out), "gram");
+          },
+          h);
+      int64_t wrong = 0;
+      for (int64_t i = 0; i < k; i++) {
+        for (int64_t j = 0; j < k; j++) {
+          long double sum = i == j ? 2.5L : 0.0L, size = sum;
+          for (int64_t t = 0; t < tokens; t++) {
+            const long double product =
+                static_cast<long double>(x[t * ld + i]) * static_cast<long double>(x[t * ld + j]);
+            sum += product;
+            size += fabsl(product);
+          }
+          wrong += !(fabsl(h[i * k + j] - sum) <=
+                     static_cast<long double>(tokens + 4) * 0x1p-53L * size);
+          wrong += h[i * k + j] != h[j * k + i];
+        }
+      }
+      expect(wrong == 0, "k=%lld tokens=%lld: %lld wrong", static_cast<long long>(k),
+             static_cast<long long>(tokens), static_cast<long long>(wrong));
+    }
+  }
+}
+
+CASE(gram_of_two_batches_is_gram_of_both) {
+  const int64_t k = 130, tokens = 512;
+  buffer<float> x(tokens * k);
+  fill(x, inputs::uniform, 4);
+  buffer<double> once(k * k), twice(k * k);
+  expect_status(ESP_OK, esp_gram(context(), tokens, k, x, k, once), "gram");
+  expect_status(ESP_OK, esp_gram(context(), 256, k, x, k, twice), "gram");
+  expect_status(ESP_OK, esp_gram(context(), 256, k, x + 256 * k, k, twice), "gram");
+  expect(memcmp(once.data(), twice.data(), static_cast<size_t>(once.bytes())) == 0,
+         "batches of whole panels change the bytes");
+}
+
+CASE(quadratic_form_is_a_trace) {
+  for (int64_t rows : {1, 2, 63, 64, 65, 130}) {
+    for (int64_t k : {1, 7, 128, 129, 260}) {
+      const int64_t ld = k + rows % 2;
+      buffer<float> d((rows - 1) * ld + k);
+      buffer<double> h(k * k);
+      fill(d, inputs::heavy_tailed, 5);
+      positive_definite(k, h, 6);
+      double value = 0;
+      same_bytes(
+          "quadratic_form", 1,
+          [&](esp_context* ctx, double* out) {
+            expect_status(ESP_OK, esp_quadratic_form(ctx, rows, k, d, ld, h, out),
+                          "quadratic_form");
+          },
+          &value);
+      long double sum = 0, size = 0;
+      for (int64_t r = 0; r < rows; r++) {
+        for (int64_t i = 0; i < k; i++) {
+          for (int64_t j = 0; j < k; j++) {
+            const long double term = static_cast<long double>(d[r * ld + i]) *
+                                     static_cast<long double>(h[i * k + j]) *
+                                     static_cast<long double>(d[r * ld + j]);
+            sum += term;
+            size += fabsl(term);
+          }
+        }
+      }
+      expect(fabsl(value - sum) <= static_cast<long double>(rows + 2 * k + 4) * 0x1p-53L * size,
+             "rows=%lld k=%lld: %.17g", static_cast<long long>(rows), static_cast<long long>(k),
+             value);
+    }
+  }
+}
+
+CASE(cholesky_reversed_gives_an_upper_factor) {
+  for (int64_t n : {1, 2, 64, 127, 128, 129, 172, 256, 300, 400}) {
+    buffer<double> h(n * n), u(n * n);
+    positive_definite(n, h, static_cast<uint64_t>(n));
+    same_bytes(
+        "cholesky_reversed", n * n,
+        [&](esp_context* ctx, double* out) {
+          int64_t pivot = 0;
+          memcpy(out, h.data(), static_cast<size_t>(h.bytes()));
+          expect_status(ESP_OK, esp_cholesky_reversed(ctx, n, out, &pivot), "cholesky_reversed");
+          expect(pivot == -1, "pivot %lld", static_cast<long long>(pivot));
+        },
+        u);
+    // Backward error of a Cholesky factorization: (n + 1) eps |U| |U|^T, some slack for the inverse
+    // of the diagonal blocks.
+    int64_t wrong = 0;
+    for (int64_t i = 0; i < n; i++) {
+      wrong += !(u[i * n + i] > 0);
+      for (int64_t j = 0; j < n; j++) {
+        long double sum = 0, size = 0;
+        for (int64_t p = std::max(i, j); p < n; p++) {
+          const long double term =
+              static_cast<long double>(u[i * n + p]) * static_cast<long double>(u[j * n + p]);
+          sum += term;
+          size += fabsl(term);
+        }
+        wrong += !(fabsl(sum - h[i * n + j]) <=
+                   8 * static_cast<long double>(n + 1) * 0x1p-53L * (size + h[i * n + i]));
+        wrong += j < i && u[i * n + j] != 0;
+      }
+    }
+    expect(wrong == 0, "n=%lld: %lld wrong", static_cast<long long>(n),
+           static_cast<long long>(wrong));
+  }
+}
+
+CASE(cholesky_reversed_names_a_bad_pivot) {
+  for (int64_t n : {1, 130, 300}) {
+    for (int64_t bad : {int64_t{0}, n / 2, n - 1}) {
+      for (double value : {0.0, -1.0, static_cast<double>(NAN), static_cast<double>(INFINITY)}) {
+        buffer<double> h(n * n);
+        for (int64_t i = 0; i < n; i++) h[i * n + i] = i == bad ? value : 2.0;
+        int64_t pivot = -1;
+        expect_status(ESP_NUMERICAL, esp_cholesky_reversed(context(), n, h, &pivot),
+                      "cholesky_reversed");
+        expect(pivot == bad, "n=%lld pivot %lld, expected %lld", static_cast<long long>(n),
+               static_cast<long long>(pivot), static_cast<long long>(bad));
+      }
+    }
+  }
+}
+
+CASE(linear_algebra_refuses_bad_arguments) {
+  buffer<float> x(16);
+  buffer<double> h(16);
+  double value = 1;
+  int64_t pivot = 0;
+  expect_status(ESP_INVALID_ARGUMENT, esp_gram(context(), -1, 4, x, 4, h), "gram");
+  expect_status(ESP_INVALID_ARGUMENT, esp_gram(context(), 4, 4, x, 3, h), "gram");
+  expect_status(ESP_INVALID_ARGUMENT, esp_gram(context(), 4, 4, nullptr, 4, h), "gram");
+  expect_status(ESP_INVALID_ARGUMENT, esp_quadratic_form(context(), 4, 4, x, 3, h, &value),
+                "quadratic_form");
+  expect_status(ESP_OK, esp_quadratic_form(context(), 0, 4, x, 4, h, &value), "quadratic_form");
+  expect(value == 0, "no rows: %g", value);
+  expect_status(ESP_INVALID_ARGUMENT, esp_cholesky_reversed(context(), -1, h, &pivot),
+                "cholesky_reversed");
+  expect_status(ESP_INVALID_ARGUMENT, esp_cholesky_reversed(context(), 4, nullptr, &pivot),
+                "cholesky_reversed");
+  expect_status(ESP_OK, esp_cholesky_reversed(context(), 0, nullptr, &pivot), "cholesky_reversed");
+}
