@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.checkpoint;
 
+import com.fasterxml.jackson.core.JsonLocation;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.exc.StreamConstraintsException;
 import com.fasterxml.jackson.core.json.JsonReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectReader;
@@ -64,14 +66,7 @@ final class JsonFile {
     } catch (CharacterCodingException e) {
       throw fault(file, "is not valid UTF-8");
     } catch (JsonProcessingException e) {
-      throw fault(
-          file,
-          "is not valid JSON at line "
-              + e.getLocation().getLineNr()
-              + ", column "
-              + e.getLocation().getColumnNr()
-              + ": "
-              + e.getOriginalMessage());
+      throw fault(file, syntax(e));
     } catch (IOException e) {
       throw fault(file, "cannot be read: " + e.getMessage());
     }
@@ -81,7 +76,7 @@ final class JsonFile {
     BufferedReader reader =
         new BufferedReader(
             new InputStreamReader(
-                Files.newInputStream(file),
+                new NumberGuard(Files.newInputStream(file)),
                 StandardCharsets.UTF_8
                     .newDecoder()
                     .onMalformedInput(CodingErrorAction.REPORT)
@@ -96,6 +91,15 @@ final class JsonFile {
       reader.close();
       throw e;
     }
+  }
+
+  /** Says in what way a text is not JSON, or is JSON beyond our limits, and where. */
+  static String syntax(JsonProcessingException e) {
+    JsonLocation at = e.getLocation();
+    return (e instanceof StreamConstraintsException ? "is too large a JSON" : "is not valid JSON")
+        + (at == null ? "" : " at line " + at.getLineNr() + ", column " + at.getColumnNr())
+        + ": "
+        + e.getOriginalMessage();
   }
 
   static EspalierException fault(Path file, String what) {

@@ -80,7 +80,7 @@ final class SafetensorsHeader {
     SafetensorsHeader header = new SafetensorsHeader(file, dataOffset);
     InputStreamReader reader =
         new InputStreamReader(
-            new ByteBufferBackedInputStream(json),
+            new NumberGuard(new ByteBufferBackedInputStream(json)),
             StandardCharsets.UTF_8
                 .newDecoder()
                 .onMalformedInput(CodingErrorAction.REPORT)
@@ -90,11 +90,7 @@ final class SafetensorsHeader {
     } catch (CharacterCodingException e) {
       throw header.fault("the header is not valid UTF-8");
     } catch (JsonProcessingException e) {
-      throw header.fault(
-          "the header is not valid JSON near character "
-              + e.getLocation().getCharOffset()
-              + ": "
-              + e.getOriginalMessage());
+      throw header.fault("the header " + JsonFile.syntax(e));
     } catch (IOException e) {
       throw new AssertionError("reading memory does not fail", e);
     }

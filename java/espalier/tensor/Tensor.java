@@ -118,31 +118,35 @@ public final class Tensor {
   /** Copies an F32 tensor into a new array. */
   public float[] toFloats() {
     require(DType.F32);
+    ByteBuffer bytes = buffer();
     float[] values = new float[Math.toIntExact(elements())];
-    buffer().asFloatBuffer().get(values);
+    bytes.asFloatBuffer().get(values);
     return values;
   }
 
   /** Copies an F64 tensor into a new array. */
   public double[] toDoubles() {
     require(DType.F64);
+    ByteBuffer bytes = buffer();
     double[] values = new double[Math.toIntExact(elements())];
-    buffer().asDoubleBuffer().get(values);
+    bytes.asDoubleBuffer().get(values);
     return values;
   }
 
   /** Copies an I32 tensor into a new array. */
   public int[] toInts() {
     require(DType.I32);
+    ByteBuffer bytes = buffer();
     int[] values = new int[Math.toIntExact(elements())];
-    buffer().asIntBuffer().get(values);
+    bytes.asIntBuffer().get(values);
     return values;
   }
 
   /** Copies the raw bytes of any tensor below 2 GiB into a new array. */
   public byte[] toBytes() {
+    ByteBuffer bytes = buffer();
     byte[] values = new byte[Math.toIntExact(sizeBytes)];
-    buffer().get(values);
+    bytes.get(values);
     return values;
   }
 
