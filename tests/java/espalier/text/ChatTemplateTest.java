@@ -267,8 +267,7 @@ class ChatTemplateTest {
   @Test
   void templateFileWinsOverConfigAndConfigOverTheOldFile() throws IOException {
     assertTrue(ChatTemplate.find(folder).isEmpty());
-    EspalierException e =
-        assertThrows(EspalierException.class, () -> ChatTemplate.open(folder));
+    EspalierException e = assertThrows(EspalierException.class, () -> ChatTemplate.open(folder));
     assertEquals(EspalierException.Kind.INPUT, e.kind());
     write("chat_template.json", "{\"chat_template\": \"old\"}");
     assertEquals("old", rendered("default"));
@@ -318,8 +317,7 @@ class ChatTemplateTest {
   @Test
   void brokenConfigIsNamed() throws IOException {
     write("tokenizer_config.json", "{\"chat_template\": ");
-    EspalierException e =
-        assertThrows(EspalierException.class, () -> ChatTemplate.find(folder));
+    EspalierException e = assertThrows(EspalierException.class, () -> ChatTemplate.find(folder));
     assertTrue(e.getMessage().contains("tokenizer_config.json"), e.getMessage());
   }
 }

@@ -134,8 +134,7 @@ class TextDataTest {
   void messagesNeedATemplateAndItsRefusalsNameTheLine() throws IOException {
     String row = "\n{\"messages\": [{\"role\": \"user\", \"content\": \"ab\"}]}";
     assertRefused(data("chat.jsonl", row), "line 2", "no chat template");
-    ChatTemplate template =
-        ChatTemplate.of("test", "\n{{ raise_exception('not you') }}", Map.of());
+    ChatTemplate template = ChatTemplate.of("test", "\n{{ raise_exception('not you') }}", Map.of());
     TextData data = TextData.open(folder.resolve("chat.jsonl"), tokenizer, () -> template);
     assertRefused(data, "chat.jsonl", "line 2", "not you");
   }
@@ -154,7 +153,9 @@ class TextDataTest {
     String good = "{\"text\": \"a\"}\n";
     assertRefused(
         data("a.jsonl", good + "{\"content\": \"x\", \"lang\": \"en\"}"),
-        "line 2", "text, messages or input_ids", "content, lang");
+        "line 2",
+        "text, messages or input_ids",
+        "content, lang");
     assertRefused(data("a.jsonl", good + "{}"), "line 2", "no keys at all");
     assertRefused(data("a.jsonl", "{\"text\": null}"), "line 1", "text (null)");
     assertRefused(data("a.jsonl", "{\"text\": 3}"), "line 1", "text is not a string", "number");
@@ -194,14 +195,12 @@ class TextDataTest {
   @Test
   void packedFilesAreRefusedByName() throws IOException {
     for (byte[] head : List.of(new byte[] {0x1F, (byte) 0x8B, 8, 0}, "PAR1".getBytes())) {
-      EspalierException e =
-          assertThrows(EspalierException.class, () -> data("a.jsonl", head));
+      EspalierException e = assertThrows(EspalierException.class, () -> data("a.jsonl", head));
       assertEquals(EspalierException.Kind.UNSUPPORTED, e.kind());
     }
     Path missing = folder.resolve("missing.jsonl");
     for (Path path : List.of(missing, folder)) {
-      assertThrows(
-          EspalierException.class, () -> TextData.open(path, tokenizer, () -> null));
+      assertThrows(EspalierException.class, () -> TextData.open(path, tokenizer, () -> null));
     }
   }
 
@@ -234,7 +233,8 @@ class TextDataTest {
     assertEquals(empty, TokenStream.sha256());
     // Bytes 01 00 00 00 00 01 00 00, hashed by sha256sum.
     String two = "242045e2f1bb37769b514f182fd91b3d215324cb57f187cced1e9c62921dbac3";
-    assertEquals(TokenStream.sha256(new int[] {1, 256}), TokenStream.sha256(new int[] {1}, new int[] {256}));
+    assertEquals(
+        TokenStream.sha256(new int[] {1, 256}), TokenStream.sha256(new int[] {1}, new int[] {256}));
     assertEquals(two, TokenStream.sha256(new int[] {1, 256}));
     int[] all = new int[10_000];
     assertEquals(
@@ -260,8 +260,7 @@ class TextDataTest {
     int context = config.path("max_position_embeddings").asInt();
     try (Tokenizer its = Tokenizer.open(golden)) {
       Path file = golden.resolve("data.jsonl");
-      Samples samples =
-          TextData.open(file, its, () -> null).documents(Integer.MAX_VALUE, context);
+      Samples samples = TextData.open(file, its, () -> null).documents(Integer.MAX_VALUE, context);
       samples.requireRows(config.get("vocab_size").asLong());
       long predictions = 0;
       for (int[] ids : samples.ids()) {
@@ -277,12 +276,18 @@ class TextDataTest {
     try (Tokenizer its = Tokenizer.open(golden)) {
       assertRefused(
           TextData.open(golden.resolve("data.jsonl"), its, () -> null),
-          "line 1", "text", "content, lang");
+          "line 1",
+          "text",
+          "content, lang");
     }
   }
 
   @ParameterizedTest
-  @CsvSource({"tinystories_calib.jsonl,600", "tinystories_eval.jsonl,200", "wikitext_calib.jsonl,1000"})
+  @CsvSource({
+    "tinystories_calib.jsonl,600",
+    "tinystories_eval.jsonl,200",
+    "wikitext_calib.jsonl,1000"
+  })
   void sharedFilesHoldTheStatedDocuments(String name, int count) throws IOException {
     Path file = Shared.path("data", name);
     try (Tokenizer its = Tokenizer.open(Shared.path("models", "stories260K"))) {

@@ -10,8 +10,8 @@ import java.nio.file.Path;
 import java.util.List;
 
 /**
- * A tokenizer small enough to know by heart, in SentencePiece style: {@code <unk>} 0, {@code <s>} 1,
- * {@code </s>} 2, bytes 3 to 258, then the pieces below; {@code <s>} comes first.
+ * A tokenizer small enough to know by heart, in SentencePiece style: {@code <unk>} 0, {@code <s>}
+ * 1, {@code </s>} 2, bytes 3 to 258, then the pieces below; {@code <s>} comes first.
  */
 final class TinyTokenizer {
   static final int BYTES = 3;
@@ -38,7 +38,8 @@ final class TinyTokenizer {
       one.put("single_word", false).put("lstrip", false).put("rstrip", false);
       one.put("normalized", false).put("special", true);
     }
-    ArrayNode normalizers = root.putObject("normalizer").put("type", "Sequence").putArray("normalizers");
+    ArrayNode normalizers =
+        root.putObject("normalizer").put("type", "Sequence").putArray("normalizers");
     normalizers.addObject().put("type", "Prepend").put("prepend", "▁");
     replace(normalizers.addObject(), " ", "▁");
     root.putNull("pre_tokenizer");

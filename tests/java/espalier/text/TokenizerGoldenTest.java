@@ -103,8 +103,7 @@ class TokenizerGoldenTest {
 
   @Test
   void llama3AssembledFromItsRanksMatchesItsVectors() throws IOException {
-    List<String> lines =
-        Files.readAllLines(Shared.path("tokenizers", "llama3", "tokenizer.model"));
+    List<String> lines = Files.readAllLines(Shared.path("tokenizers", "llama3", "tokenizer.model"));
     Files.writeString(folder.resolve("tokenizer.json"), llama3(lines).toString());
     try (Tokenizer tokenizer = Tokenizer.open(folder)) {
       assertVectors("llama3", tokenizer);
@@ -137,7 +136,9 @@ class TokenizerGoldenTest {
     }
   }
 
-  /** The published file of ranks as a tokenizer.json: each token's merge is the split it came from. */
+  /**
+   * The published file of ranks as a tokenizer.json: each token's merge is the split it came from.
+   */
   private static ObjectNode llama3(List<String> lines) {
     Map<String, Integer> ranks = new HashMap<>(); // a token's bytes as Latin-1 text
     for (String line : lines) {
@@ -159,7 +160,8 @@ class TokenizerGoldenTest {
       if (byRank[rank].length() > 1) {
         int cut = lastCut(byRank[rank], rank, ranks);
         if (cut > 0) {
-          merges.add(shown(byRank[rank].substring(0, cut)) + " " + shown(byRank[rank].substring(cut)));
+          merges.add(
+              shown(byRank[rank].substring(0, cut)) + " " + shown(byRank[rank].substring(cut)));
         }
       }
     }
@@ -182,7 +184,9 @@ class TokenizerGoldenTest {
     return root;
   }
 
-  /** Merges the bytes of {@code token} by lower ranks only; returns where the last two parts meet. */
+  /**
+   * Merges the bytes of {@code token} by lower ranks only; returns where the last two parts meet.
+   */
   private static int lastCut(String token, int rank, Map<String, Integer> ranks) {
     java.util.ArrayList<String> parts = new java.util.ArrayList<>(Arrays.asList(token.split("")));
     while (parts.size() > 2) {

@@ -151,7 +151,9 @@ class TokenizerTest {
     try (Tokenizer tokenizer = tiny()) {
       TextStream stream = new TextStream(tokenizer, true);
       assertEquals("a", stream.append(TinyTokenizer.A));
-      assertEquals("é", stream.append(TinyTokenizer.BYTES + 0xC3) + stream.append(TinyTokenizer.BYTES + 0xA9));
+      assertEquals(
+          "é",
+          stream.append(TinyTokenizer.BYTES + 0xC3) + stream.append(TinyTokenizer.BYTES + 0xA9));
       assertEquals("", stream.append(TinyTokenizer.BYTES + 0xC3));
       String rest = stream.append(TinyTokenizer.B);
       assertTrue(rest.endsWith("b") && rest.contains("\uFFFD"), rest);
