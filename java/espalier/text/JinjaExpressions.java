@@ -97,7 +97,7 @@ final class JinjaExpressions {
       }
       items.add(expression());
     }
-    return new JinjaNodes.Items(items, first.line());
+    return new JinjaNodes.Items(items, true, first.line());
   }
 
   Expression expression() {
@@ -248,7 +248,7 @@ final class JinjaExpressions {
       case OPERATOR ->
           switch (token.text()) {
             case "(" -> parenthesis(line);
-            case "[" -> new JinjaNodes.Items(list("]"), line);
+            case "[" -> new JinjaNodes.Items(list("]"), false, line);
             case "{" -> dictionary(line);
             default -> throw unexpected(token);
           };
@@ -274,7 +274,7 @@ final class JinjaExpressions {
 
   private Expression parenthesis(int line) {
     if (take(")")) {
-      return new JinjaNodes.Items(List.of(), line);
+      return new JinjaNodes.Items(List.of(), true, line);
     }
     Expression value = tuple();
     require(")");

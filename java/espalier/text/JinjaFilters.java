@@ -32,7 +32,7 @@ final class JinjaFilters {
       case "trim" -> JinjaStrings.strip(paid(value), chars(a), true, true);
       case "upper" -> paid(value).toUpperCase(Locale.ROOT);
       case "lower" -> paid(value).toLowerCase(Locale.ROOT);
-      case "title" -> JinjaStrings.title(paid(value));
+      case "title" -> JinjaStrings.titleWords(paid(value));
       case "capitalize" -> JinjaStrings.capitalize(paid(value));
       case "string", "safe" -> values.text(value);
       case "escape", "e" -> escape(paid(value));
@@ -162,6 +162,9 @@ final class JinjaFilters {
           case "floor" -> RoundingMode.FLOOR;
           default -> throw Misuse.of("round knows common, ceil and floor");
         };
+    if (value instanceof Long && precision >= 0 && mode == RoundingMode.HALF_EVEN) {
+      return value;
+    }
     double number = JinjaValues.toDouble(value);
     if (precision < 0 || precision > 300 || Double.isNaN(number) || Double.isInfinite(number)) {
       return number;

@@ -11,11 +11,16 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 
 /** The functions every chat template may call. */
 final class JinjaGlobals {
   /** The sandbox of the original allows no longer range. */
   private static final long MAX_RANGE = 100_000;
+
+  /** Names that Jinja defines and this engine does not: reading one is not an undefined name. */
+  static final Set<String> UNSUPPORTED =
+      Set.of("cycler", "joiner", "lipsum", "self", "caller", "varargs", "kwargs");
 
   private JinjaGlobals() {}
 

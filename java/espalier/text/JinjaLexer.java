@@ -117,14 +117,18 @@ final class JinjaLexer {
 
   private String stripBefore(String text, char what, char sign) {
     if (sign == '-') {
-      return text.stripTrailing();
+      return JinjaStrings.strip(text, null, false, true);
     }
     if (sign == '+' || what == '{') {
       return text;
     }
     int start = text.lastIndexOf('\n') + 1;
     boolean fromLineStart = start > 0 || lineStart;
-    return fromLineStart && text.substring(start).isBlank() ? text.substring(0, start) : text;
+    return fromLineStart && isBlank(text, start) ? text.substring(0, start) : text;
+  }
+
+  private static boolean isBlank(String text, int from) {
+    return JinjaStrings.strip(text.substring(from), null, true, false).isEmpty();
   }
 
   private void text(String text) {
@@ -149,7 +153,7 @@ final class JinjaLexer {
     char sign = source.charAt(close - 1);
     int end = close + 2;
     if (sign == '-') {
-      while (end < source.length() && Character.isWhitespace(source.charAt(end))) {
+      while (end < source.length() && JinjaStrings.isSpace(source.charAt(end))) {
         end++;
       }
     } else if (trims && sign != '+' && end < source.length() && source.charAt(end) == '\n') {
@@ -168,7 +172,7 @@ final class JinjaLexer {
 
   private String wordAt(int from) {
     int start = from;
-    while (start < source.length() && Character.isWhitespace(source.charAt(start))) {
+    while (start < source.length() && JinjaStrings.isSpace(source.charAt(start))) {
       start++;
     }
     int end = start;
@@ -205,7 +209,7 @@ final class JinjaLexer {
     String end = block ? "%}" : "}}";
     int begun = line;
     while (true) {
-      while (at < source.length() && Character.isWhitespace(source.charAt(at))) {
+      while (at < source.length() && JinjaStrings.isSpace(source.charAt(at))) {
         skip(at + 1);
       }
       if (at >= source.length()) {

@@ -10,22 +10,16 @@ import java.util.List;
 final class JinjaLoop {
   private final JinjaValues values;
   private final List<Object> items;
-  private final int depth;
   private int index = -1;
   private Object last = new Undefined("the value of an earlier turn");
 
-  JinjaLoop(JinjaValues values, List<Object> items, int depth) {
+  JinjaLoop(JinjaValues values, List<Object> items) {
     this.values = values;
     this.items = items;
-    this.depth = depth;
   }
 
   void advance() {
     index++;
-  }
-
-  int depth() {
-    return depth;
   }
 
   /** Returns an attribute, or null if the loop has none of that name. */
@@ -38,8 +32,8 @@ final class JinjaLoop {
       case "first" -> index == 0;
       case "last" -> index == items.size() - 1;
       case "length" -> (long) items.size();
-      case "depth" -> (long) depth;
-      case "depth0" -> depth - 1L;
+      case "depth" -> 1L; // only recursive loops go deeper
+      case "depth0" -> 0L;
       case "previtem" -> neighbour(index - 1);
       case "nextitem" -> neighbour(index + 1);
       case "cycle" -> (Callable) (positional, named) -> cycle(positional);

@@ -3,6 +3,7 @@ package espalier.text;
 
 import espalier.text.JinjaFault.Misuse;
 import espalier.text.JinjaValues.Callable;
+import espalier.text.JinjaValues.Tuple;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -98,10 +99,7 @@ final class JinjaMethods {
     values.budget().steps(map.size());
     List<Object> pairs = new ArrayList<>();
     for (Map.Entry<?, ?> entry : map.entrySet()) {
-      List<Object> pair = new ArrayList<>(2);
-      pair.add(entry.getKey());
-      pair.add(entry.getValue());
-      pairs.add(pair);
+      pairs.add(Tuple.of(entry.getKey(), entry.getValue()));
     }
     return pairs;
   }

@@ -16,8 +16,8 @@ final class JinjaNodes {
 
   record Name(String name, int line) implements Expression {}
 
-  /** A list or, written with parentheses, a tuple. */
-  record Items(List<Expression> items, int line) implements Expression {}
+  /** A list or a tuple. */
+  record Items(List<Expression> items, boolean tuple, int line) implements Expression {}
 
   record Dictionary(List<Expression> keys, List<Expression> values, int line)
       implements Expression {}

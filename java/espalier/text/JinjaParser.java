@@ -35,8 +35,7 @@ final class JinjaParser {
   /** Returns the statements of {@code source}; {@code origin} names it in messages. */
   static List<Statement> parse(String origin, String source) {
     JinjaParser parser = new JinjaParser(origin, JinjaLexer.tokens(origin, source));
-    List<Statement> statements = parser.body(Set.of());
-    return statements;
+    return parser.body(Set.of());
   }
 
   /** Reads up to a block that starts with one of {@code ends}, whose name is then current. */
@@ -166,6 +165,9 @@ final class JinjaParser {
     boolean wrapped = expressions.take("(");
     List<String> targets = new ArrayList<>();
     do {
+      if (expressions.peek().is("(")) {
+        throw JinjaFault.unsupported(origin, expressions.peek().line(), "a nested target");
+      }
       targets.add(expressions.expect(Kind.NAME, "a name").text());
     } while (expressions.take(","));
     if (wrapped && !expressions.take(")")) {

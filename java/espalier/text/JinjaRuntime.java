@@ -8,6 +8,7 @@ import espalier.text.JinjaNodes.Expression;
 import espalier.text.JinjaNodes.Statement;
 import espalier.text.JinjaValues.Callable;
 import espalier.text.JinjaValues.Namespace;
+import espalier.text.JinjaValues.Tuple;
 import espalier.text.JinjaValues.Undefined;
 import java.time.LocalDateTime;
 import java.util.ArrayList;
@@ -45,6 +46,9 @@ final class JinjaRuntime {
           return value;
         }
       }
+      if (JinjaGlobals.UNSUPPORTED.contains(name)) {
+        throw Misuse.unsupported("'" + name + "'");
+      }
       return new Undefined("'" + name + "'");
     }
   }
@@ -58,7 +62,6 @@ final class JinjaRuntime {
   private final JinjaFilters filters = new JinjaFilters(values, methods, tests, access);
   private StringBuilder out = new StringBuilder();
   private Scope scope = new Scope(null);
-  private int loopDepth;
 
   /** The line of the statement or expression at hand, for messages. */
   private int line = 1;
@@ -152,7 +155,7 @@ final class JinjaRuntime {
       }
       items = kept;
     }
-    JinjaLoop state = new JinjaLoop(values, items, ++loopDepth);
+    JinjaLoop state = new JinjaLoop(values, items);
     for (Object item : items) {
       budget.step();
       scope = new Scope(outside);
@@ -163,7 +166,6 @@ final class JinjaRuntime {
         break;
       }
     }
-    loopDepth--;
     scope = outside;
     if (items.isEmpty()) {
       run(loop.otherwise());
@@ -260,7 +262,8 @@ final class JinjaRuntime {
           object, optional(slice.start()), optional(slice.stop()), optional(slice.step()));
     }
     if (expression instanceof JinjaNodes.Items items) {
-      return all(items.items());
+      List<Object> list = all(items.items());
+      return items.tuple() ? new Tuple(list) : list;
     }
     if (expression instanceof JinjaNodes.Dictionary dictionary) {
       Map<Object, Object> map = new LinkedHashMap<>();
@@ -324,9 +327,7 @@ final class JinjaRuntime {
     if (target instanceof Callable callable) {
       return callable.call(a.positional(), a.named());
     }
-    String what = target instanceof Undefined undefined ? undefined.what() : "a value";
-    throw Misuse.of(
-        what + (target instanceof Undefined ? " is undefined" : "") + " and cannot be called");
+    throw Misuse.of("cannot call " + JinjaValues.typeOf(target));
   }
 
   private Object unary(JinjaNodes.Unary unary) {

@@ -2,6 +2,7 @@
 package espalier.text;
 
 import espalier.text.JinjaFault.Misuse;
+import espalier.text.JinjaValues.Tuple;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -76,6 +77,19 @@ final class JinjaStrings {
       int c = text.codePointAt(i);
       out.appendCodePoint(inWord ? Character.toLowerCase(c) : Character.toTitleCase(c));
       inWord = Character.isLetter(c);
+      i += Character.charCount(c);
+    }
+    return out.toString();
+  }
+
+  /** The filter's rule: a word starts after white space or one of {@code - ( { [ <}. */
+  static String titleWords(String text) {
+    StringBuilder out = new StringBuilder(text.length());
+    boolean starts = true;
+    for (int i = 0; i < text.length(); ) {
+      int c = text.codePointAt(i);
+      out.appendCodePoint(starts ? Character.toUpperCase(c) : Character.toLowerCase(c));
+      starts = isSpace(c) || "-({[<".indexOf(c) >= 0;
       i += Character.charCount(c);
     }
     return out.toString();
@@ -161,9 +175,9 @@ final class JinjaStrings {
     checkPart(separator);
     int at = last ? text.lastIndexOf(separator) : text.indexOf(separator);
     if (at < 0) {
-      return last ? List.of("", "", text) : List.of(text, "", "");
+      return last ? Tuple.of("", "", text) : Tuple.of(text, "", "");
     }
-    return List.of(text.substring(0, at), separator, text.substring(at + separator.length()));
+    return Tuple.of(text.substring(0, at), separator, text.substring(at + separator.length()));
   }
 
   private static void checkPart(String separator) {

@@ -4,6 +4,7 @@ package espalier.text;
 import espalier.text.JinjaFault.Misuse;
 import java.math.BigDecimal;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
@@ -23,6 +24,19 @@ final class JinjaValues {
 
   /** What {@code namespace(…)} makes: the one thing a template may change. */
   record Namespace(Map<String, Object> attributes) {}
+
+  /** A list written with parentheses; only its text and equality differ from a list's. */
+  static final class Tuple extends ArrayList<Object> {
+    private static final long serialVersionUID = 1L;
+
+    Tuple(Collection<?> items) {
+      super(items);
+    }
+
+    static Tuple of(Object... items) {
+      return new Tuple(Arrays.asList(items));
+    }
+  }
 
   /** A function, method or macro. */
   interface Callable {
@@ -99,7 +113,7 @@ final class JinjaValues {
       return left instanceof Undefined && right instanceof Undefined;
     }
     if (left instanceof List<?> a && right instanceof List<?> b) {
-      if (a.size() != b.size()) {
+      if (a.size() != b.size() || a instanceof Tuple != b instanceof Tuple) {
         return false;
       }
       Iterator<?> others = b.iterator();
@@ -141,7 +155,7 @@ final class JinjaValues {
         budget.characters(Math.min(a.length(), b.length()));
         int[] x = a.codePoints().toArray();
         int[] y = b.codePoints().toArray();
-        return java.util.Arrays.compare(x, y);
+        return Arrays.compare(x, y);
       }
       if (left instanceof List<?> a && right instanceof List<?> b) {
         for (int i = 0; i < Math.min(a.size(), b.size()); i++) {
@@ -265,13 +279,15 @@ final class JinjaValues {
     } else if (value instanceof String text) {
       quote(text, out);
     } else if (value instanceof List<?> list) {
-      String gap = "[";
+      boolean tuple = value instanceof Tuple;
+      out.append(tuple ? '(' : '[');
+      String gap = "";
       for (Object item : list) {
         out.append(gap);
         represent(item, out);
         gap = ", ";
       }
-      out.append(list.isEmpty() ? "[]" : "]");
+      out.append(tuple ? (list.size() == 1 ? ",)" : ")") : "]");
     } else if (value instanceof Map<?, ?> map) {
       String gap = "{";
       for (Map.Entry<?, ?> entry : map.entrySet()) {
