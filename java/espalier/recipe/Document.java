@@ -115,6 +115,7 @@ final class Document {
     options.setMaxAliasesForCollections(Integer.MAX_VALUE); // expanded size is bounded instead
     options.setNestingDepthLimit(COMPOSER_DEPTH);
     options.setAllowDuplicateKeys(true); // checked here, with both lines named
+    options.setTagInspector(tag -> true); // nodes only carry a tag's name; convert() judges it
     return options;
   }
 
