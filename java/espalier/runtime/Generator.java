@@ -17,6 +17,7 @@ import java.util.function.IntConsumer;
  * Continues a text token by token: one prefill over the prompt, then decode steps of one token, both
  * through the same blocks. It owns nothing; the model and the operations stay the caller's.
  */
+@SuppressWarnings("try") // scopes are opened to be closed, not to be named
 public final class Generator {
   private final Model model;
   private final Ops ops;
