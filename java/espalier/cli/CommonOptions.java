@@ -8,7 +8,9 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.internal.Json;
 import espalier.report.EspalierException;
 import espalier.report.Event;
+import espalier.report.Listener;
 import java.util.List;
+import java.util.Locale;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -77,6 +79,32 @@ final class CommonOptions {
     return quiet ? Progress.SILENT : Progress.on(console());
   }
 
+  /** Returns a listener that shows progress, shows warnings and stops on Ctrl-C. */
+  Listener listener(Progress progress) {
+    Console console = console();
+    return new Listener() {
+      @Override
+      public void progress(String stage, long done, long total, String detail) {
+        // A layer is worth a line of a log; a text among hundreds is not.
+        if (stage.equals("compress")) {
+          progress.update(stage, done, total, detail);
+        } else {
+          progress.tick(stage, done, total, detail);
+        }
+      }
+
+      @Override
+      public void event(Event event) {
+        warn(List.of(event));
+      }
+
+      @Override
+      public boolean cancelled() {
+        return console.isCancelled();
+      }
+    };
+  }
+
   /**
    * Shows the warnings among events on standard error.
    *
@@ -107,7 +135,7 @@ final class CommonOptions {
     ArrayNode list = Json.STRICT.createArrayNode();
     for (Event event : events) {
       list.addObject()
-          .put("severity", event.severity().name().toLowerCase(java.util.Locale.ROOT))
+          .put("severity", event.severity().name().toLowerCase(Locale.ROOT))
           .put("kind", event.kind())
           .put("where", event.where())
           .put("message", event.message());

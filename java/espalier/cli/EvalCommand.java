@@ -5,7 +5,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.model.Model;
 import espalier.report.Event;
 import espalier.runtime.Divergence;
-import espalier.runtime.EvaluationListener;
 import espalier.runtime.Passages;
 import espalier.runtime.Perplexity;
 import espalier.runtime.Protocol;
@@ -96,7 +95,7 @@ final class EvalCommand implements Callable<Integer> {
       Perplexity.Result result;
       if (dense == null) {
         try (Progress progress = common.progress()) {
-          result = Perplexity.measure(model, opened.ops(), passages, listener(progress));
+          result = Perplexity.measure(model, opened.ops(), passages, common.listener(progress));
         }
       } else {
         divergence = compare(opened, passages, events);
@@ -118,23 +117,8 @@ final class EvalCommand implements Callable<Integer> {
       common.warn(reference.events());
       events.addAll(reference.events());
       return Divergence.measure(
-          reference, opened.model(), opened.ops(), passages, listener(progress));
+          reference, opened.model(), opened.ops(), passages, common.listener(progress));
     }
-  }
-
-  private EvaluationListener listener(Progress progress) {
-    Console console = common.console();
-    return new EvaluationListener() {
-      @Override
-      public void progress(long done, long total, double perplexity) {
-        progress.tick("eval", done, total, String.format(Locale.ROOT, "ppl %.4f", perplexity));
-      }
-
-      @Override
-      public boolean cancelled() {
-        return console.isCancelled();
-      }
-    };
   }
 
   private ObjectNode json(

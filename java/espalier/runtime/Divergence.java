@@ -5,6 +5,7 @@ import espalier.kernel.Loss;
 import espalier.kernel.Ops;
 import espalier.model.Model;
 import espalier.report.EspalierException;
+import espalier.report.Listener;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
@@ -45,7 +46,7 @@ public final class Divergence {
    *     that is not finite, (INTERRUPTED) when the listener cancels
    */
   public static Result measure(
-      Model dense, Model compressed, Ops ops, Passages passages, EvaluationListener listener) {
+      Model dense, Model compressed, Ops ops, Passages passages, Listener listener) {
     if (dense.vocabulary() != compressed.vocabulary()) {
       throw EspalierException.input(
           "the models cannot be compared: one has "
@@ -58,11 +59,11 @@ public final class Divergence {
     long scored = 0;
     long done = 0;
     for (Passage passage : passages.list()) {
-      Perplexity.stopIfCancelled(listener);
+      listener.checkCancelled();
       add(sums, dense, compressed, ops, passage);
       Perplexity.requireFinite(sums.kl + sums.compressed + sums.dense, done);
       scored += passage.predictions();
-      listener.progress(++done, passages.list().size(), Math.exp(sums.compressed / scored));
+      Perplexity.report(listener, ++done, passages, Math.exp(sums.compressed / scored));
     }
     return new Result(
         sums.kl / scored,

@@ -6,10 +6,11 @@ import espalier.kernel.Ops;
 import espalier.model.Model;
 import espalier.model.Past;
 import espalier.report.EspalierException;
-import espalier.report.EspalierException.Kind;
+import espalier.report.Listener;
 import espalier.tensor.Context;
 import espalier.tensor.Tensor;
 import java.util.Arrays;
+import java.util.Locale;
 
 /**
  * How well a model predicts a text: exp of the mean of −log p over all predicted tokens. Forward
@@ -65,16 +66,16 @@ public final class Perplexity {
    *     when the listener cancels
    */
   public static Result measure(
-      Model model, Ops ops, Passages passages, EvaluationListener listener) {
+      Model model, Ops ops, Passages passages, Listener listener) {
     double nats = 0;
     long scored = 0;
     long done = 0;
     for (Passage passage : passages.list()) {
-      stopIfCancelled(listener);
+      listener.checkCancelled();
       nats += nats(model, ops, passage);
       requireFinite(nats, done);
       scored += passage.predictions();
-      listener.progress(++done, passages.list().size(), Math.exp(nats / scored));
+      report(listener, ++done, passages, Math.exp(nats / scored));
     }
     return Result.of(passages, nats);
   }
@@ -109,17 +110,17 @@ public final class Perplexity {
     return sum;
   }
 
+  /** Tells how far an evaluation has come, with the perplexity so far. */
+  static void report(Listener listener, long done, Passages passages, double perplexity) {
+    String detail = String.format(Locale.ROOT, "perplexity %.4f", perplexity);
+    listener.progress("evaluate", done, passages.list().size(), detail);
+  }
+
   static void requireFinite(double nats, long passage) {
     if (!Double.isFinite(nats)) {
       throw EspalierException.failed(
           "passage " + (passage + 1) + " has a log-probability that is not finite",
           "Check the weights with espalier inspect.");
-    }
-  }
-
-  static void stopIfCancelled(EvaluationListener listener) {
-    if (listener.cancelled()) {
-      throw new EspalierException(Kind.INTERRUPTED, "the evaluation was cancelled");
     }
   }
 }
