@@ -31,7 +31,8 @@ import java.util.TreeMap;
  * {@link #begin}, which fixes the layout (see {@link ShardPlan}), checks the free space and writes
  * the headers; {@link #write} each tensor once, in any order, straight to its final place, nothing
  * is held back; {@link #finish}, which checks that nothing is missing, syncs and renames {@code
- * OUT.partial} to {@code OUT}. Text files and copies may be added any time before finish.
+ * OUT.partial} to {@code OUT} ({@link #seal} before it, to look at the result first). Text files
+ * and copies may be added any time before finish.
  *
  * <p>{@link #close()} without finish removes everything, and so does any failure of the disk. One
  * thread at a time.
@@ -48,6 +49,7 @@ public final class CheckpointWriter implements AutoCloseable {
   private final Set<String> files = new HashSet<>();
   private String stem = "model";
   private ShardPlan plan;
+  private boolean sealed;
   private boolean open = true;
 
   private record Place(Path file, TensorEntry entry) {}
@@ -63,7 +65,7 @@ public final class CheckpointWriter implements AutoCloseable {
   }
 
   /**
-   * Claims an output folder, which must be absent or empty. The caller closes the result.
+   * Claims an output folder, which must be absent. The caller closes the result.
    *
    * @param shardBytes the most tensor data in one file, see {@link ShardPlan#DEFAULT_SHARD_BYTES}
    * @throws EspalierException (USAGE) when the output stands in the way or the limit is not
@@ -238,14 +240,17 @@ public final class CheckpointWriter implements AutoCloseable {
   }
 
   /**
-   * Completes the folder and puts it in place.
+   * Completes the weights: after this the folder under {@link #partial()} can be opened as a
+   * checkpoint, to be checked before it is put in place. Files may still be added.
    *
-   * @return the output folder
    * @throws EspalierException (FAILED) when a declared tensor is missing; (RESOURCE) when the disk
    *     fails. The output is then removed
    */
-  public Path finish() {
+  public void seal() {
     requireBegun(true);
+    if (sealed) {
+      return;
+    }
     if (!pending.isEmpty()) {
       String missing =
           declared.keySet().stream().filter(pending::containsKey).findFirst().orElseThrow();
@@ -254,17 +259,27 @@ public final class CheckpointWriter implements AutoCloseable {
       throw EspalierException.failed(
           count + " declared tensors were not written, first " + TensorSpec.quoted(missing), "");
     }
+    if (plan.index().isPresent()) {
+      guarded(
+          () ->
+              Files.writeString(
+                  folder.path().resolve(plan.indexName()),
+                  plan.index().get(),
+                  StandardOpenOption.CREATE_NEW));
+    }
+    sealed = true;
+  }
+
+  /**
+   * Seals the folder and puts it in place.
+   *
+   * @return the output folder
+   * @throws EspalierException as {@link #seal()}
+   */
+  public Path finish() {
+    seal();
     Path[] result = new Path[1];
-    guarded(
-        () -> {
-          if (plan.index().isPresent()) {
-            Files.writeString(
-                folder.path().resolve(plan.indexName()),
-                plan.index().get(),
-                StandardOpenOption.CREATE_NEW);
-          }
-          result[0] = folder.publish();
-        });
+    guarded(() -> result[0] = folder.publish());
     open = false;
     return result[0];
   }

@@ -70,24 +70,8 @@ final class PartialFolder implements AutoCloseable {
   private static Path target(Path wanted) throws IOException {
     Path out = wanted.toAbsolutePath().normalize();
     if (Files.exists(out)) {
-      out = out.toRealPath();
-      if (!Files.isDirectory(out)) {
-        throw EspalierException.usage(
-            wanted + ": exists and is not a folder", "Name a new folder.");
-      }
-      try (Stream<Path> children = Files.list(out)) {
-        if (children.findAny().isPresent()) {
-          throw EspalierException.usage(
-              wanted + ": exists and is not empty", "Name a new folder, or empty this one.");
-        }
-      }
-      // Renaming onto a mount point fails; better now than after the computation.
-      if (out.getParent() == null
-          || !Files.getFileStore(out).equals(Files.getFileStore(out.getParent()))) {
-        throw EspalierException.usage(
-            wanted + ": is a mount point and cannot be replaced", "Name a folder inside it.");
-      }
-      return out;
+      throw EspalierException.usage(
+          wanted + ": exists already; an output is never overwritten", "Name a new folder.");
     }
     if (Files.exists(out, LinkOption.NOFOLLOW_LINKS)) {
       throw EspalierException.usage(wanted + ": is a broken link", "Name a new folder.");

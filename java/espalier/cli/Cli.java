@@ -52,7 +52,8 @@ public final class Cli implements Runnable {
 
   /** Every command, in the order help lists them. */
   private static List<Object> commands() {
-    return List.of(new EvalCommand(), new GenerateCommand(), new InspectCommand());
+    return List.of(
+        new CompressCommand(), new EvalCommand(), new GenerateCommand(), new InspectCommand());
   }
 
   /** Runs a command line and ends the process with its exit code. */

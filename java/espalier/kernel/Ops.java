@@ -5,8 +5,8 @@ import espalier.tensor.Context;
 import espalier.tensor.Tensor;
 
 /**
- * The operations a transformer is made of. {@link Eager} runs them; other implementations observe or
- * record them, so that one {@code Block} serves calibration, inference and planning.
+ * The operations a transformer is made of. {@link Eager} runs them; other implementations observe
+ * or record them, so that one {@code Block} serves calibration, inference and planning.
  *
  * <p>Activations are F32 matrices [tokens, width]. Every result is a new tensor in the context's
  * current scope; no operand is changed.
@@ -44,7 +44,9 @@ public interface Ops {
   /** Returns x with every head rotated to its position; tables [positions, rotary / 2]. */
   Tensor rotate(Tensor x, long heads, long start, Tensor cosines, Tensor sines);
 
-  /** Returns causal attention of q over keys and values; operands as in {@link Attention#causal}. */
+  /**
+   * Returns causal attention of q over keys and values; operands as in {@link Attention#causal}.
+   */
   Tensor attention(
       Tensor q,
       Tensor keys,

@@ -11,8 +11,8 @@ import org.bytedeco.javacpp.LongPointer;
 
 /**
  * Device, thread pool, scratch and memory scopes of one computation, passed explicitly. A context
- * serves one thread at a time. Tensors it allocates belong to the innermost open {@link Scope}, or to
- * the context when none is open, and die with it.
+ * serves one thread at a time. Tensors it allocates belong to the innermost open {@link Scope}, or
+ * to the context when none is open, and die with it.
  */
 public final class Context implements AutoCloseable {
   private final long handle;

@@ -34,7 +34,12 @@ public final class ChatTemplate {
 
   private static final List<String> SPECIAL_TOKENS =
       List.of(
-          "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token",
+          "bos_token",
+          "eos_token",
+          "unk_token",
+          "sep_token",
+          "pad_token",
+          "cls_token",
           "mask_token");
 
   private final String origin;
@@ -160,8 +165,8 @@ public final class ChatTemplate {
   }
 
   /**
-   * Returns this template with the clock stopped at {@code time}: some templates write today's date,
-   * and calibration on them is repeatable only at a fixed one.
+   * Returns this template with the clock stopped at {@code time}: some templates write today's
+   * date, and calibration on them is repeatable only at a fixed one.
    */
   public ChatTemplate at(LocalDateTime time) {
     return new ChatTemplate(origin, source, specialTokens, statements, time);

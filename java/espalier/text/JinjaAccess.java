@@ -107,8 +107,6 @@ final class JinjaAccess {
     }
     long at = JinjaValues.wholeNumber(given, "a slice");
     at = at < 0 ? at + length : at;
-    return forward
-        ? Math.max(0, Math.min(length, at))
-        : Math.max(-1, Math.min(length - 1L, at));
+    return forward ? Math.max(0, Math.min(length, at)) : Math.max(-1, Math.min(length - 1L, at));
   }
 }

@@ -102,7 +102,8 @@ final class JinjaFilters {
     String by =
         width instanceof String given
             ? given
-            : " ".repeat((int) Math.max(0, Math.min(256, JinjaValues.wholeNumber(width, "indent"))));
+            : " "
+                .repeat((int) Math.max(0, Math.min(256, JinjaValues.wholeNumber(width, "indent"))));
     values.budget().characters(JinjaStrings.count(text, "\n") * by.length());
     boolean first = JinjaValues.truth(a.get(1, "first", false));
     return JinjaStrings.indent(text, by, first, JinjaValues.truth(a.get(2, "blank", false)));

@@ -305,14 +305,17 @@ final class JinjaLexer {
       char escape = source.charAt(i++);
       int simple = "nrtabfv\\'\"\n".indexOf(escape);
       if (simple >= 0) {
-        text.append(simple == 10 ? "" : "\n\r\t\u0007\b\f\u000b\\'\"".substring(simple, simple + 1));
+        text.append(
+            simple == 10 ? "" : "\n\r\t\u0007\b\f\u000b\\'\"".substring(simple, simple + 1));
       } else if (escape == 'x' || escape == 'u' || escape == 'U') {
         int width = escape == 'x' ? 2 : escape == 'u' ? 4 : 8;
         text.appendCodePoint(codePoint(i, width));
         i += width;
       } else if (escape >= '0' && escape <= '7') {
         int end = i;
-        while (end < i + 2 && end < source.length() && "01234567".indexOf(source.charAt(end)) >= 0) {
+        while (end < i + 2
+            && end < source.length()
+            && "01234567".indexOf(source.charAt(end)) >= 0) {
           end++;
         }
         text.append((char) Integer.parseInt(source.substring(i - 1, end), 8));

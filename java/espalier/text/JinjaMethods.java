@@ -19,8 +19,17 @@ final class JinjaMethods {
   /** The sandbox of the original refuses whatever changes a list or dict. */
   private static final Set<String> CHANGING =
       Set.of(
-          "append", "extend", "insert", "remove", "sort", "reverse", "clear", "pop", "popitem",
-          "update", "setdefault");
+          "append",
+          "extend",
+          "insert",
+          "remove",
+          "sort",
+          "reverse",
+          "clear",
+          "pop",
+          "popitem",
+          "update",
+          "setdefault");
 
   private final JinjaValues values;
 

@@ -14,8 +14,8 @@ import java.util.Map;
  * Python's rules for values: truth, equality, order, text, arithmetic.
  *
  * <p>None is {@code null}; the other types are {@code Boolean}, {@code Long}, {@code Double},
- * {@code String}, {@code List} (tuples too), {@code Map}, and the classes below. Strings are counted
- * in code points.
+ * {@code String}, {@code List} (tuples too), {@code Map}, and the classes below. Strings are
+ * counted in code points.
  */
 final class JinjaValues {
   /** A name or entry that does not exist: empty when written, an error when used further. */

@@ -15,16 +15,16 @@ import java.util.function.Supplier;
  * A file of calibration or evaluation text, read on demand.
  *
  * <ul>
- *   <li>JSONL ({@code .jsonl}, {@code .ndjson}, {@code .json}, or a file of another name whose first
- *       line with anything on it starts with an opening brace): one document a line, from the key
- *       {@code text} (as it stands), {@code messages} (through the chat template) or {@code
- *       input_ids} (taken as they are). Blank lines are skipped, other keys ignored; a blank text is
- *       a text.
+ *   <li>JSONL ({@code .jsonl}, {@code .ndjson}, {@code .json}, or a file of another name whose
+ *       first line with anything on it starts with an opening brace): one document a line, from the
+ *       key {@code text} (as it stands), {@code messages} (through the chat template) or {@code
+ *       input_ids} (taken as they are). Blank lines are skipped, other keys ignored; a blank text
+ *       is a text.
  *   <li>Anything else is plain text: the whole file is one document.
  * </ul>
  *
- * <p>Text is UTF-8; a byte-order mark at the start is dropped. Holds no open file between calls; the
- * tokenizer stays the caller's.
+ * <p>Text is UTF-8; a byte-order mark at the start is dropped. Holds no open file between calls;
+ * the tokenizer stays the caller's.
  */
 public final class TextData {
   /** Between the texts of a file that is read as one stream. */
@@ -35,8 +35,7 @@ public final class TextData {
   private final Tokenizer tokenizer;
   private final Supplier<ChatTemplate> template;
 
-  private TextData(
-      Path file, boolean rows, Tokenizer tokenizer, Supplier<ChatTemplate> template) {
+  private TextData(Path file, boolean rows, Tokenizer tokenizer, Supplier<ChatTemplate> template) {
     this.file = file;
     this.rows = rows;
     this.tokenizer = tokenizer;
@@ -120,8 +119,8 @@ public final class TextData {
   /**
    * Returns every document, whole.
    *
-   * @throws EspalierException INPUT naming the line if the file is not what it should be or holds no
-   *     document
+   * @throws EspalierException INPUT naming the line if the file is not what it should be or holds
+   *     no document
    */
   public Samples documents() {
     return documents(Integer.MAX_VALUE, Integer.MAX_VALUE, 0);
@@ -173,8 +172,8 @@ public final class TextData {
 
   /**
    * Returns the file as one sequence of ids. Plain text is encoded as it stands; the texts of JSONL
-   * are joined by two newlines and encoded at once, so that special tokens come once. If a row holds
-   * messages or ids, the ids of all rows follow one another instead.
+   * are joined by two newlines and encoded at once, so that special tokens come once. If a row
+   * holds messages or ids, the ids of all rows follow one another instead.
    *
    * @throws EspalierException INPUT as {@link #documents()}
    */
@@ -265,9 +264,7 @@ public final class TextData {
     }
 
     TextRow row() {
-      return rows
-          ? TextRow.parse(file, lines.number(), line)
-          : new TextRow(line, null, null, 1);
+      return rows ? TextRow.parse(file, lines.number(), line) : new TextRow(line, null, null, 1);
     }
 
     @Override

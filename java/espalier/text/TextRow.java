@@ -68,7 +68,10 @@ record TextRow(String text, List<Map<String, Object>> messages, int[] ids, int l
 
   private static EspalierException array(Path file, int line) {
     return EspalierException.input(
-        file + ", line " + line + " starts a JSON array; this reader wants JSONL, one object a line",
+        file
+            + ", line "
+            + line
+            + " starts a JSON array; this reader wants JSONL, one object a line",
         "convert it with: jq -c '.[]' IN.json > OUT.jsonl");
   }
 

@@ -23,8 +23,8 @@ import java.util.stream.Stream;
  * <p>Special tokens are added as the file's post-processor says, and by nothing else: {@code
  * add_bos_token} in tokenizer_config.json and {@code bos_token_id} in config.json add none. Special
  * tokens spelt in a text are those tokens. Truncation and padding in the file do not apply. Nothing
- * is ever downloaded. Folders of GPT-2 and Qwen2 with only {@code vocab.json} and {@code merges.txt}
- * work too.
+ * is ever downloaded. Folders of GPT-2 and Qwen2 with only {@code vocab.json} and {@code
+ * merges.txt} work too.
  *
  * <p>The owner closes it; after that every call fails. All methods may be called from several
  * threads at once.
@@ -97,8 +97,8 @@ public final class Tokenizer implements AutoCloseable {
   }
 
   /**
-   * Returns the ids of {@code text}, of any length; an empty text has no ids but the special ones. A
-   * lone surrogate, which no UTF-8 can hold, counts as U+FFFD.
+   * Returns the ids of {@code text}, of any length; an empty text has no ids but the special ones.
+   * A lone surrogate, which no UTF-8 can hold, counts as U+FFFD.
    *
    * @param addSpecial whether to add what the post-processor adds (BOS, EOS)
    * @throws EspalierException INPUT if the file's model cannot encode this text (a character it has

@@ -50,7 +50,8 @@ record TokenizerFile(String json, int idLimit, String sha256, String origin) {
       return EspalierException.input(
           folder + " is not a model folder", "give the folder that holds config.json");
     }
-    for (String name : new String[] {"tokenizer.model", "spiece.model", "vocab.json", "vocab.txt"}) {
+    for (String name :
+        new String[] {"tokenizer.model", "spiece.model", "vocab.json", "vocab.txt"}) {
       if (Files.isRegularFile(folder.resolve(name))) {
         return EspalierException.input(
             folder + " has " + name + " but no tokenizer.json",
@@ -175,8 +176,7 @@ record TokenizerFile(String json, int idLimit, String sha256, String origin) {
           }
         } else if (token == JsonToken.VALUE_NUMBER_INT) {
           boolean word = inVocabulary && depth == 2;
-          boolean added =
-              top.equals("added_tokens") && depth == 2 && "id".equals(in.currentName());
+          boolean added = top.equals("added_tokens") && depth == 2 && "id".equals(in.currentName());
           if (word || added) {
             highest = Math.max(highest, in.getLongValue());
           }

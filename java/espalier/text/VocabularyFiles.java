@@ -105,7 +105,8 @@ final class VocabularyFiles {
   /** Tokens beside the merges, in the order of their ids. */
   private static ArrayNode addedTokens(Path folder, JsonNode config, JsonNode vocabulary) {
     Map<Long, ObjectNode> byId = new TreeMap<>();
-    for (Map.Entry<String, JsonNode> entry : optional(folder.resolve("added_tokens.json")).properties()) {
+    for (Map.Entry<String, JsonNode> entry :
+        optional(folder.resolve("added_tokens.json")).properties()) {
       add(byId, entry.getValue().asLong(-1), entry.getKey(), null);
     }
     for (Map.Entry<String, JsonNode> entry : config.path("added_tokens_decoder").properties()) {
@@ -114,7 +115,8 @@ final class VocabularyFiles {
       add(byId, id, content, entry.getValue());
     }
     for (String name : new String[] {"bos_token", "eos_token", "unk_token", "pad_token"}) {
-      JsonNode value = config.path(name).isObject() ? config.path(name).path("content") : config.path(name);
+      JsonNode value =
+          config.path(name).isObject() ? config.path(name).path("content") : config.path(name);
       long id = vocabulary.path(value.asText()).asLong(-1);
       if (value.isTextual() && !byId.containsKey(id)) {
         add(byId, id, value.asText(), null);

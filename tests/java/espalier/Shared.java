@@ -7,30 +7,50 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.junit.jupiter.api.Assumptions;
 
-/** The golden files beside the checkout; a test that wants one is skipped where they are absent. */
+/**
+ * The read-only reference material beside the checkout: models, texts, outputs of upstream tools. A
+ * test that needs it is skipped, and counted as skipped, where it is absent.
+ */
 public final class Shared {
   private Shared() {}
 
-  /** Returns a file or folder of the golden files, or skips the running test. */
-  public static Path path(String first, String... more) {
-    Path path = root().resolve(Path.of(first, more));
-    Assumptions.assumeTrue(Files.exists(path), () -> path + " is not here");
+  /** Returns whether the material is there. */
+  public static boolean present() {
+    return Files.isDirectory(root());
+  }
+
+  /** Returns a path inside; skips the running test when it is absent. */
+  public static Path path(String relative) {
+    Path path = root().resolve(relative);
+    Assumptions.assumeTrue(
+        Files.exists(path), () -> "needs " + relative + " of the shared material");
     return path;
   }
 
-  /** Returns whether a file or folder is there, for tests that list their cases from it. */
-  public static boolean has(String first, String... more) {
-    return Files.exists(root().resolve(Path.of(first, more)));
+  /** Returns the folders below a folder, sorted; empty when it is absent. */
+  public static Stream<Path> folders(String relative) {
+    Path path = root().resolve(relative);
+    if (!Files.isDirectory(path)) {
+      return Stream.empty();
+    }
+    try (Stream<Path> list = Files.list(path)) {
+      return list.filter(Files::isDirectory).sorted().toList().stream();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
-  private static Path root() {
-    String root = System.getProperty("espalier.shared", System.getenv("ESPALIER_SHARED"));
-    return Path.of(root == null ? "../shared" : root).toAbsolutePath().normalize();
+  /** Returns the root: property espalier.shared, variable ESPALIER_SHARED, or ../shared. */
+  public static Path root() {
+    String property = System.getProperty("espalier.shared", System.getenv("ESPALIER_SHARED"));
+    return Path.of(property == null ? "../shared" : property);
   }
 
+  /** Returns a JSON file read strictly. */
   public static JsonNode json(Path file) {
     try {
       return Json.STRICT.readTree(Files.readAllBytes(file));

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier;
+
+import espalier.compress.Compression;
+import espalier.compress.Modifiers;
+import espalier.compress.OutputFormat;
+import espalier.compress.Plan;
+import espalier.kernel.Loss;
+import espalier.kernel.Ops;
+import espalier.model.Model;
+import espalier.model.Past;
+import espalier.recipe.Recipe;
+import espalier.report.Listener;
+import espalier.report.Report;
+import espalier.tensor.Context;
+import espalier.tensor.DType;
+import espalier.tensor.Storage;
+import espalier.tensor.Tensor;
+import espalier.text.TextData;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * One model measured under many methods: texts are read once, and the dense logits of the documents that KL
+ * divergence is taken over are kept.
+ */
+final class QualityBench implements AutoCloseable {
+  private static final int CALIBRATION_DOCUMENTS = 128;
+  private static final int KL_DOCUMENTS = 50;
+
+  /** What a method left of a model. */
+  record Figures(double perplexity, double kl, double top1) {}
+
+  private final String name;
+  private Espalier dense;
+  private List<int[]> calibration;
+  private List<int[]> evaluation;
+  private final List<Tensor> denseLogits = new ArrayList<>();
+
+  QualityBench(String name) {
+    this.name = name;
+  }
+
+  private void open() {
+    if (dense != null) {
+      return;
+    }
+    dense = Espalier.open(folder(), 0);
+    calibration = documents("data/tinystories_calib.jsonl", CALIBRATION_DOCUMENTS);
+    evaluation = documents("data/tinystories_eval.jsonl", Integer.MAX_VALUE);
+    for (int[] ids : evaluation.subList(0, KL_DOCUMENTS)) {
+      try (Context.Scope scope = dense.context().scope()) {
+        denseLogits.add(scope.release(logits(dense, ids)));
+      }
+    }
+  }
+
+  private Path folder() {
+    return Shared.path("models/" + name);
+  }
+
+  private List<int[]> documents(String file, int limit) {
+    TextData data = TextData.open(Shared.path(file), dense.tokenizer(), dense::chatTemplate);
+    return Arrays.asList(data.documents(limit, dense.model().contextLength()).ids());
+  }
+
+  private static Tensor logits(Espalier espalier, int[] ids) {
+    Ops ops = espalier.ops();
+    Tensor tokens = espalier.context().ints(Arrays.copyOf(ids, ids.length - 1), ids.length - 1);
+    return espalier.model().forward(ops, tokens, Past.NONE);
+  }
+
+  /** Compresses a fresh copy of the model by a key of quality.json and measures it. */
+  Figures run(String key) {
+    open();
+    try (Espalier espalier = Espalier.open(folder(), 0)) {
+      Model model = espalier.model();
+      String text = recipe(key, model);
+      Recipe recipe = Recipe.parse(text, key, Modifiers.REGISTRY);
+      Plan plan = Plan.of(model, recipe, OutputFormat.COMPRESSED_TENSORS, text);
+      Report report = new Report(Listener.NONE);
+      try (Compression compression =
+          new Compression(espalier.context(), model, plan, report, Listener.NONE)) {
+        compression.run(calibration, (module, linear) -> {});
+        return measure(espalier);
+      }
+    }
+  }
+
+  private Figures measure(Espalier espalier) {
+    Context context = espalier.context();
+    double nats = 0;
+    double kl = 0;
+    long same = 0;
+    long positions = 0;
+    long predictions = 0;
+    for (int document = 0; document < evaluation.size(); document++) {
+      int[] ids = evaluation.get(document);
+      int rows = ids.length - 1;
+      try (Context.Scope scope = context.scope()) {
+        Tensor logits = logits(espalier, ids);
+        Tensor targets = context.ints(Arrays.copyOfRange(ids, 1, ids.length), rows);
+        nats += Arrays.stream(Loss.crossEntropy(context, logits, targets).toDoubles()).sum();
+        predictions += rows;
+        if (document < KL_DOCUMENTS) {
+          Tensor divergence = context.allocate(DType.F64, rows);
+          Tensor sameTop = context.allocate(DType.U8, rows);
+          Loss.divergence(context, denseLogits.get(document), logits, divergence, sameTop);
+          kl += Arrays.stream(divergence.toDoubles()).sum();
+          for (byte flag : sameTop.toBytes()) {
+            same += flag;
+          }
+          positions += rows;
+        }
+      }
+    }
+    return new Figures(
+        Math.exp(nats / predictions), kl / positions, (double) same / positions);
+  }
+
+  /** Returns the recipe of a key such as gptq.b4.sym.g64.act; layers the group does not divide go per channel. */
+  private static String recipe(String key, Model model) {
+    String[] parts = key.split("\\.");
+    boolean gptq = parts[0].equals("gptq");
+    int group = Integer.parseInt(parts[3].substring(1));
+    String common =
+        "num_bits: " + parts[1].substring(1) + ", symmetric: " + parts[2].equals("sym") + ", ";
+    List<String> whole =
+        model.linears().entrySet().stream()
+            .filter(e -> group > 0 && e.getValue().inFeatures() % group != 0)
+            .map(e -> "'" + e.getKey() + "'")
+            .toList();
+    String grouped =
+        group == 0 ? "strategy: channel" : "strategy: group, group_size: " + group;
+    StringBuilder yaml = new StringBuilder("quant_stage:\n  quant_modifiers:\n");
+    yaml.append(gptq ? "    GPTQModifier:\n" : "    QuantizationModifier:\n");
+    if (gptq) {
+      yaml.append("      actorder: ").append(parts.length > 4 ? "static" : "null").append('\n');
+    }
+    yaml.append("      ignore: [lm_head]\n      config_groups:\n");
+    yaml.append("        group_0: {targets: [Linear], weights: {");
+    yaml.append(common).append(grouped).append("}}\n");
+    if (!whole.isEmpty()) {
+      yaml.append("        group_1: {targets: [").append(String.join(", ", whole));
+      yaml.append("], weights: {").append(common).append("strategy: channel}}\n");
+    }
+    return yaml.toString();
+  }
+
+  @Override
+  public void close() {
+    denseLogits.stream().map(Tensor::storage).forEach(Storage::close);
+    denseLogits.clear();
+    if (dense != null) {
+      dense.close();
+      dense = null;
+    }
+  }
+}

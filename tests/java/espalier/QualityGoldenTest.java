@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier;
+
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.DynamicContainer.dynamicContainer;
+import static org.junit.jupiter.api.DynamicTest.dynamicTest;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import espalier.internal.Json;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.DynamicNode;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.TestFactory;
+
+/**
+ * Whole models: every RTN and GPTQ entry of golden/quality.json, calibration, block loop and
+ * evaluation included. Perplexity and KL divergence must not be worse than the reference by more than its
+ * README's tolerances; orderings with a gap beyond the noise must hold.
+ */
+@Tag("slow")
+class QualityGoldenTest {
+  @TestFactory
+  Stream<DynamicNode> everyMethodOnEveryModel() throws IOException {
+    Path file = Shared.root().resolve("golden/quality.json");
+    if (!Files.exists(file)) {
+      return Stream.of(dynamicTest("quality", () -> Shared.path("golden/quality.json")));
+    }
+    List<DynamicNode> models = new ArrayList<>();
+    JsonNode quality = Json.STRICT.readTree(file.toFile());
+    for (Map.Entry<String, JsonNode> entry : quality.path("models").properties()) {
+      models.add(dynamicContainer(entry.getKey(), model(entry.getKey(), entry.getValue())));
+    }
+    return models.stream();
+  }
+
+  private static Stream<DynamicNode> model(String name, JsonNode golden) {
+    Map<String, QualityBench.Figures> results = new HashMap<>();
+    List<DynamicNode> tests = new ArrayList<>();
+    QualityBench bench = new QualityBench(name);
+    for (Map.Entry<String, JsonNode> method : golden.path("methods").properties()) {
+      String key = method.getKey();
+      if (key.startsWith("rtn.") || key.startsWith("gptq.")) {
+        tests.add(
+            dynamicTest(
+                key,
+                () -> {
+                  QualityBench.Figures figures = bench.run(key);
+                  results.put(key, figures);
+                  notWorse(key, method.getValue(), figures);
+                }));
+      }
+    }
+    for (JsonNode ordering : golden.path("orderings")) {
+      String better = ordering.path("better").asText();
+      String worse = ordering.path("worse").asText();
+      String figure = ordering.path("figure").asText();
+      double noise = Math.max(tolerance(better, figure), tolerance(worse, figure));
+      boolean ours = quantizes(better) && quantizes(worse);
+      if (ours && ordering.path("holds").asBoolean() && ordering.path("gap").asDouble() > noise) {
+        tests.add(
+            dynamicTest(
+                better + " < " + worse + " in " + figure,
+                () -> assertTrue(of(results.get(better), figure) < of(results.get(worse), figure))));
+      }
+    }
+    tests.add(dynamicTest("close", bench::close));
+    return tests.stream();
+  }
+
+  private static boolean quantizes(String key) {
+    return key.startsWith("rtn.") || key.startsWith("gptq.");
+  }
+
+  private static double of(QualityBench.Figures figures, String figure) {
+    return figure.equals("ppl") ? figures.perplexity() : figures.kl();
+  }
+
+  private static void notWorse(String key, JsonNode golden, QualityBench.Figures figures) {
+    double perplexity = golden.path("ppl").asDouble();
+    double kl = golden.path("kl").asDouble();
+    System.out.printf(
+        "%s: perplexity %.5f (golden %.5f), KL %.6f (golden %.6f), top-1 %.4f%n",
+        key, figures.perplexity(), perplexity, figures.kl(), kl, figures.top1());
+    assertTrue(
+        figures.perplexity() <= perplexity * (1 + tolerance(key, "ppl")),
+        "perplexity " + figures.perplexity() + ", golden " + perplexity);
+    double slack =
+        key.contains(".b8.") ? Math.max(5e-5, 0.05 * kl) : kl * tolerance(key, "kl");
+    assertTrue(figures.kl() <= kl + slack, "KL " + figures.kl() + ", golden " + kl);
+  }
+
+  /** Relative tolerances of README-layers-quality.md. */
+  private static double tolerance(String key, String figure) {
+    boolean rounded = key.startsWith("rtn.");
+    double perplexity =
+        switch (key.charAt(key.indexOf(".b") + 2)) {
+          case '8' -> rounded ? 0.0005 : 0.001;
+          case '4' -> rounded ? 0.01 : 0.02;
+          case '3' -> rounded ? 0.01 : 0.06;
+          default -> rounded ? 0.05 : 0.2;
+        };
+    return figure.equals("ppl") ? perplexity : 2 * perplexity;
+  }
+}
