@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.codec;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import espalier.checkpoint.Checkpoint;
+import espalier.kernel.Convert;
+import espalier.layer.Dense;
+import espalier.layer.Linear;
+import espalier.layer.Scheme;
+import espalier.report.EspalierException;
+import espalier.tensor.Context;
+import espalier.tensor.DType;
+import espalier.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.regex.PatternSyntaxException;
+
+/** Reads the linears of one checkpoint, dense or in the spelling its {@code quantization_config} names. */
+public final class Codecs {
+  /** Every spelling of a quantized linear that we read and write. */
+  public static final List<LinearCodec> ALL = List.of(new PackQuantized());
+
+  /** A config group: which modules, how. */
+  private record Group(List<ModulePattern> targets, Scheme scheme, LinearCodec codec) {}
+
+  private final Checkpoint checkpoint;
+  private final boolean quantized;
+  private final List<Group> groups = new ArrayList<>();
+
+  private Codecs(Checkpoint checkpoint, JsonNode quantization) {
+    this.checkpoint = checkpoint;
+    this.quantized = !quantization.isMissingNode() && !quantization.isNull();
+    if (quantized) {
+      readGroups(quantization);
+    }
+  }
+
+  /**
+   * Reads {@code quantization_config} of a config.
+   *
+   * @throws EspalierException (UNSUPPORTED) when the checkpoint is quantized in a way we cannot read
+   */
+  public static Codecs of(Checkpoint checkpoint, ObjectNode config) {
+    JsonNode node = config.path("quantization_config");
+    if (node.isMissingNode()) {
+      node = config.path("compression_config"); // its name before 2025
+    }
+    return new Codecs(checkpoint, node);
+  }
+
+  /** Finds a codec by the name of its format. */
+  public static Optional<LinearCodec> named(String format) {
+    return ALL.stream().filter(codec -> codec.format().equals(format)).findFirst();
+  }
+
+  /** Returns whether the checkpoint says that it is quantized. */
+  public boolean quantized() {
+    return quantized;
+  }
+
+  private void readGroups(JsonNode quantization) {
+    String method = quantization.path("quant_method").asText("");
+    if (!method.equals("compressed-tensors")) {
+      throw unsupported("quant_method \"" + method + "\"");
+    }
+    String global = quantization.path("format").asText("");
+    for (var entry : quantization.path("config_groups").properties()) {
+      JsonNode group = entry.getValue();
+      String where = "config_groups." + entry.getKey();
+      JsonNode weights = group.path("weights");
+      String format = group.path("format").asText(global);
+      LinearCodec codec =
+          named(format).orElseThrow(() -> unsupported(where + " of format \"" + format + "\""));
+      if (!weights.path("type").asText("int").equals("int")) {
+        throw unsupported(where + ".weights.type \"" + weights.path("type").asText() + "\"");
+      }
+      if (!group.path("input_activations").isMissingNode()
+          && !group.path("input_activations").isNull()) {
+        throw unsupported(where + ".input_activations");
+      }
+      groups.add(new Group(patterns(where, group.path("targets")), scheme(where, weights), codec));
+    }
+  }
+
+  private List<ModulePattern> patterns(String where, JsonNode targets) {
+    List<ModulePattern> patterns = new ArrayList<>();
+    for (JsonNode target : targets) {
+      try {
+        patterns.add(ModulePattern.of(target.asText()));
+      } catch (PatternSyntaxException e) {
+        throw EspalierException.input(
+            config() + where + ".targets: " + target + " is no regular expression", "");
+      }
+    }
+    return patterns;
+  }
+
+  private Scheme scheme(String where, JsonNode weights) {
+    int bits = weights.path("num_bits").asInt(8);
+    int size = weights.path("group_size").asInt(-1);
+    String strategy = weights.path("strategy").asText(size > 0 ? "group" : "channel");
+    if (bits < 2 || bits > 8) {
+      throw unsupported(where + ".weights.num_bits " + bits);
+    }
+    return switch (strategy) {
+      case "channel" -> new Scheme(bits, weights.path("symmetric").asBoolean(true), 0);
+      case "group" -> {
+        if (size <= 0) {
+          throw EspalierException.input(
+              config() + where + ".weights: strategy group needs a group_size", "");
+        }
+        yield new Scheme(bits, weights.path("symmetric").asBoolean(true), size);
+      }
+      default -> throw unsupported(where + ".weights.strategy \"" + strategy + "\"");
+    };
+  }
+
+  private String config() {
+    return checkpoint.folder().resolve("config.json") + ": quantization_config.";
+  }
+
+  private EspalierException unsupported(String what) {
+    return EspalierException.unsupported(
+        config() + what + " cannot be read by this version",
+        "Use a compressed-tensors pack-quantized or a dense checkpoint.");
+  }
+
+  /** Returns whether the checkpoint holds a weight for the module, in any spelling we know. */
+  public boolean has(String module) {
+    return checkpoint.find(module + ".weight").isPresent()
+        || ALL.stream().anyMatch(codec -> codec.accepts(checkpoint, module));
+  }
+
+  /**
+   * Reads a linear with its bias, if it has one. New tensors belong to the context's current scope.
+   *
+   * @param inOut whether a dense matrix is stored [in, out]; quantized forms are always [out, in]
+   * @throws EspalierException (INPUT) naming the missing tensor
+   */
+  public Linear read(Context context, String module, boolean inOut) {
+    Tensor bias =
+        checkpoint.find(module + ".bias").map(stored -> widened(context, stored)).orElse(null);
+    for (LinearCodec codec : ALL) {
+      if (codec.accepts(checkpoint, module)) {
+        return codec.decode(context, checkpoint, module, schemeOf(module, codec), bias);
+      }
+    }
+    Tensor weight = checkpoint.get(module + ".weight");
+    if (weight.shape().rank() != 2) {
+      throw EspalierException.input(
+          checkpoint.folder() + ": " + module + ".weight is " + weight + ", expected a matrix", "");
+    }
+    boolean direct =
+        switch (weight.dtype()) {
+          case F32, F16, BF16 -> true;
+          default -> false;
+        };
+    return new Dense(direct ? weight : widened(context, weight), inOut, bias);
+  }
+
+  private static Tensor widened(Context context, Tensor stored) {
+    return stored.dtype() == DType.F32 ? stored : Convert.toFloat(context, stored);
+  }
+
+  private Scheme schemeOf(String module, LinearCodec codec) {
+    Group best = null;
+    int specificity = 0;
+    for (Group group : groups) {
+      for (ModulePattern target : group.targets()) {
+        int match = target.match(module, "Linear");
+        if (match > specificity) {
+          specificity = match;
+          best = group;
+        }
+      }
+    }
+    if (best == null || best.codec() != codec) {
+      throw EspalierException.input(
+          config() + "config_groups: no group describes " + module + ", which is packed",
+          "Check that config.json belongs to these weights.");
+    }
+    return best.scheme();
+  }
+
+  /** Returns the names of the tensors that {@link #read} uses for a module. */
+  public List<String> tensorNames(String module) {
+    List<String> names = new ArrayList<>();
+    for (LinearCodec codec : ALL) {
+      names.addAll(codec.names(checkpoint, module));
+    }
+    for (String suffix : List.of(".weight", ".bias")) {
+      if (checkpoint.find(module + suffix).isPresent()) {
+        names.add(module + suffix);
+      }
+    }
+    return names;
+  }
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.compress;
+
+import espalier.kernel.LinearAlgebra;
+import espalier.kernel.Quantize;
+import espalier.layer.Quantized;
+import espalier.report.Event;
+import espalier.tensor.Context;
+import espalier.tensor.DType;
+import espalier.tensor.Tensor;
+import java.nio.ByteBuffer;
+import java.nio.FloatBuffer;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * GPTQ (Frantar et al., arXiv 2210.17323): rounds a matrix column by column and lets the columns
+ * that are still open make up for the error of each.
+ *
+ * <pre>
+ * W  [out, in]  weights                    H = (2/n) Σ x xᵀ + λI  [in, in], λ = damping · mean(diag H)
+ * q  = quantize(w_i)                       R upper triangular, RᵀR = H⁻¹
+ * e  = (w_i − q) / R_ii                    w_j ← w_j − e · R_ij for j &gt; i
+ * </pre>
+ *
+ * What differs from the paper. H is never inverted: with U·Uᵀ = H, R is U⁻¹, and only diagonal blocks of
+ * it are needed when the blocks pull their corrections from the left instead of pushing them to the
+ * right. Scales of a group are taken from its updated columns when the first is reached (from the
+ * untouched matrix when per channel). With {@code actOrder} columns are processed by descending diag(H)
+ * while groups keep their original columns and scales (static groups), so that no file needs an
+ * index. Channels that were zero throughout calibration are rounded to nearest: they cannot be corrected,
+ * nor correct anything, and another text may wake them.
+ *
+ * @param damping fraction of the mean diagonal added to H; see {@link HessianFactor} for the ladder
+ * @param actOrder whether columns are processed by descending diag(H)
+ */
+public record Gptq(double damping, boolean actOrder) implements LinearMethod {
+  /** The paper's damping. */
+  public static final double DEFAULT_DAMPING = 0.01;
+
+  @Override
+  public String name() {
+    return "gptq";
+  }
+
+  @Override
+  public boolean needsStatistics() {
+    return true;
+  }
+
+  @Override
+  public LinearResult apply(LinearInput input, Context context) {
+    Statistics statistics = input.statistics();
+    List<Event> events = new ArrayList<>();
+    HessianFactor factor = statistics.factor(damping, actOrder);
+    if (factor.rung() > 1) {
+      events.add(
+          Event.warning(
+              "damping-raised",
+              input.name(),
+              "the Hessian needed " + factor.rung() + " times the damping of " + damping));
+    }
+    long dead = statistics.deadChannels();
+    if (dead > 0) {
+      events.add(
+          Event.warning(
+              "dead-columns",
+              input.name(),
+              dead
+                  + " of "
+                  + statistics.width()
+                  + " input channels were always zero in the calibration text (dead); they are rounded to nearest"));
+    }
+    Quantized result = solve(input, factor, context);
+    double error =
+        LayerError.relative(context, input.weight(), Rtn.values(result, context), statistics);
+    Quantized nearest = Rtn.nearest(input, context);
+    double nearestError =
+        LayerError.relative(context, input.weight(), Rtn.values(nearest, context), statistics);
+    return new LinearResult(result, error, nearestError, List.copyOf(events));
+  }
+
+  private static Quantized solve(LinearInput input, HessianFactor factor, Context context) {
+    Tensor weight = input.weight();
+    int bits = input.scheme().bits();
+    boolean symmetric = input.scheme().symmetric();
+    long rows = weight.dimension(0);
+    long columns = weight.dimension(1);
+    long group = input.scheme().group(columns);
+    int[] order = factor.order();
+    Tensor scales = context.allocate(DType.F32, rows, columns / group);
+    Tensor zeros = context.allocate(DType.I8, rows, columns / group);
+    Tensor codes = context.allocate(DType.I8, rows, columns);
+    Tensor work = ordered(context, weight, order);
+    Tensor fixedGroup = null;
+    // A searched range is a property of the original weights, like the static groups of act-order.
+    if (order != null || input.range().grid() > 0) {
+      Quantize.range(
+          context, weight, bits, symmetric, group, input.scaleType(), input.range(), scales, zeros);
+      fixedGroup = context.ints(groups(order, columns, group), columns);
+    }
+    LinearAlgebra.gptq(
+        context,
+        work,
+        factor.upper(),
+        bits,
+        symmetric,
+        group,
+        fixedGroup,
+        input.scaleType(),
+        scales,
+        zeros,
+        codes);
+    return Rtn.packed(input, context, scales, zeros, restored(context, codes, order));
+  }
+
+  /** Returns the group of every processed column. */
+  private static int[] groups(int[] order, long columns, long group) {
+    int[] groups = new int[(int) columns];
+    for (int i = 0; i < groups.length; i++) {
+      groups[i] = (int) ((order == null ? i : order[i]) / group);
+    }
+    return groups;
+  }
+
+  /** Returns a copy of the weights with columns in processing order. */
+  private static Tensor ordered(Context context, Tensor weight, int[] order) {
+    long columns = weight.dimension(1);
+    Tensor work = context.allocate(DType.F32, weight.shape().toArray());
+    for (long row = 0; row < weight.dimension(0); row++) {
+      FloatBuffer from = weight.buffer(row * columns * 4, columns * 4).asFloatBuffer();
+      FloatBuffer to = work.buffer(row * columns * 4, columns * 4).asFloatBuffer();
+      for (int i = 0; i < columns; i++) {
+        to.put(i, from.get(order == null ? i : order[i]));
+      }
+    }
+    return work;
+  }
+
+  /** Returns the codes with columns back in their original order. */
+  private static Tensor restored(Context context, Tensor codes, int[] order) {
+    if (order == null) {
+      return codes;
+    }
+    long columns = codes.dimension(1);
+    Tensor result = context.allocate(DType.I8, codes.shape().toArray());
+    for (long row = 0; row < codes.dimension(0); row++) {
+      ByteBuffer from = codes.buffer(row * columns, columns);
+      ByteBuffer to = result.buffer(row * columns, columns);
+      for (int i = 0; i < columns; i++) {
+        to.put(order[i], from.get(i));
+      }
+    }
+    return result;
+  }
+}

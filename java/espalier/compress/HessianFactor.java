@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.compress;
+
+import espalier.kernel.LinearAlgebra;
+import espalier.report.EspalierException;
+import espalier.tensor.Context;
+import espalier.tensor.DType;
+import espalier.tensor.Tensor;
+import java.nio.DoubleBuffer;
+import java.util.stream.IntStream;
+
+/**
+ * The reversed Cholesky factor U of a damped Hessian, U·Uᵀ = H + λI, in processing order.
+ *
+ * <p>H = (2/n) Σxxᵀ (a common factor changes nothing). Channels that were never active get H_ii = 1, so
+ * that they neither take part in nor disturb the elimination. λ = damping · mean(diag H). When the
+ * factorisation meets a pivot that is not positive, λ climbs the ladder ×1, 3, 10, 30, 100; what rung
+ * was needed is part of the result and ends up in the report.
+ *
+ * @param upper U, F64 [width, width]
+ * @param order the original column that is processed i-th, or null for left to right
+ * @param damping the fraction asked for
+ * @param actOrder whether columns are processed by descending diag(H)
+ * @param rung the multiple of the damping that was needed; 1 is the first try
+ */
+record HessianFactor(Tensor upper, int[] order, double damping, boolean actOrder, double rung) {
+  private static final double[] LADDER = {1, 3, 10, 30, 100};
+
+  static HessianFactor of(Context context, Statistics statistics, double damping, boolean actOrder) {
+    int width = Math.toIntExact(statistics.width());
+    double scale = 2.0 / Math.max(1, statistics.tokens());
+    double[] diagonal = new double[width];
+    double mean = 0;
+    for (int i = 0; i < width; i++) {
+      double value = statistics.diagonal(i) * scale;
+      diagonal[i] = value == 0 ? 1 : value;
+      mean += diagonal[i] / width;
+    }
+    int[] order = actOrder ? descending(statistics, width) : null;
+    Tensor upper = context.allocate(DType.F64, width, width);
+    long pivot = -1;
+    for (double rung : LADDER) {
+      for (int row = 0; row < width; row++) {
+        copyRow(statistics.gram(), order, row, scale, upper);
+        int source = order == null ? row : order[row];
+        row(upper, row).put(row, diagonal[source] + rung * damping * mean);
+      }
+      pivot = LinearAlgebra.choleskyReversed(context, upper);
+      if (pivot < 0) {
+        return new HessianFactor(upper, order, damping, actOrder, rung);
+      }
+    }
+    throw EspalierException.failed(
+        "the Hessian has no Cholesky factor even with 100 times the damping (pivot "
+            + pivot
+            + " of "
+            + width
+            + ")",
+        "Look for infinite activations, use more calibration text, or raise dampening_frac.");
+  }
+
+  /** Sorts columns by descending Σx², equal values in their original order. */
+  private static int[] descending(Statistics statistics, int width) {
+    double[] keys = new double[width];
+    for (int i = 0; i < width; i++) {
+      keys[i] = statistics.diagonal(i);
+    }
+    return IntStream.range(0, width)
+        .boxed()
+        .sorted((a, b) -> Double.compare(keys[b], keys[a]))
+        .mapToInt(Integer::intValue)
+        .toArray();
+  }
+
+  private static void copyRow(Tensor gram, int[] order, int row, double scale, Tensor upper) {
+    DoubleBuffer from = row(gram, order == null ? row : order[row]);
+    DoubleBuffer to = row(upper, row);
+    int width = to.capacity();
+    for (int column = 0; column < width; column++) {
+      to.put(column, scale * from.get(order == null ? column : order[column]));
+    }
+  }
+
+  private static DoubleBuffer row(Tensor matrix, int row) {
+    long bytes = matrix.dimension(1) * Double.BYTES;
+    return matrix.buffer(row * bytes, bytes).asDoubleBuffer();
+  }
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.compress;
+
+import espalier.tensor.Context;
+
+/** An algorithm that compresses one linear at a time: a pure function of weight and statistics. */
+public interface LinearMethod {
+  /** Returns the short name reports use. */
+  String name();
+
+  /** Returns whether {@link LinearInput#statistics()} must be there. */
+  boolean needsStatistics();
+
+  /** Returns the compressed linear; new tensors lie in the context's current scope. */
+  LinearResult apply(LinearInput input, Context context);
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.compress;
+
+import espalier.kernel.Convert;
+import espalier.kernel.Ops;
+import espalier.model.Block;
+import espalier.model.Model;
+import espalier.model.Past;
+import espalier.model.State;
+import espalier.model.Step;
+import espalier.tensor.Context;
+import espalier.tensor.DType;
+import espalier.tensor.Storage;
+import espalier.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * The calibration texts on their way through the model: one state a text, all at the same step. They
+ * are kept in the checkpoint's dtype (fp32 for an fp32 or fp16 model: fp16 would overflow where the
+ * model's own activations pass 65504), and every step computes on what was kept.
+ */
+final class Samples implements AutoCloseable {
+  private final Context context;
+  private final Ops ops;
+  private final DType kept;
+  private final List<Held> residuals = new ArrayList<>();
+  private final List<Held> inputs = new ArrayList<>();
+
+  /** A tensor with its storage, in the kept dtype. */
+  private record Held(Tensor tensor) {
+    void close() {
+      tensor.storage().close();
+    }
+  }
+
+  /** Embeds every text. */
+  Samples(Context context, Ops ops, Model model, List<int[]> texts) {
+    this.context = context;
+    this.ops = ops;
+    this.kept = model.stateType() == DType.BF16 ? DType.BF16 : DType.F32;
+    for (int[] text : texts) {
+      try (Context.Scope scope = context.scope()) {
+        Tensor ids = context.ints(text, text.length);
+        residuals.add(hold(model.embed(ops, ids, 0)));
+        inputs.add(null);
+      }
+    }
+  }
+
+  int count() {
+    return residuals.size();
+  }
+
+  /** Moves every text to the first step of a block. */
+  void begin(Block block) {
+    for (int i = 0; i < count(); i++) {
+      try (Context.Scope scope = context.scope()) {
+        replace(i, block.begin(ops, wide(residuals.get(i))));
+      }
+    }
+  }
+
+  /** Returns what the step's linears read, over all texts. */
+  Statistics measure() {
+    Statistics statistics = null;
+    for (Held input : inputs) {
+      if (statistics == null) {
+        statistics = new Statistics(context, input.tensor().dimension(1));
+      }
+      try (Context.Scope scope = context.scope()) {
+        statistics.add(wide(input));
+      }
+    }
+    return statistics;
+  }
+
+  /** Moves every text through a step. */
+  void advance(Step step) {
+    for (int i = 0; i < count(); i++) {
+      try (Context.Scope scope = context.scope()) {
+        State state = new State(wide(residuals.get(i)), wide(inputs.get(i)));
+        replace(i, step.apply(ops, state, Past.NONE));
+      }
+    }
+  }
+
+  private void replace(int i, State state) {
+    Held residual = hold(state.residual());
+    Held input = state.input() == null ? null : hold(state.input());
+    release(residuals.get(i));
+    release(inputs.get(i));
+    residuals.set(i, residual);
+    inputs.set(i, input);
+  }
+
+  private static void release(Held held) {
+    if (held != null) {
+      held.close();
+    }
+  }
+
+  private Tensor wide(Held held) {
+    return kept == DType.F32 ? held.tensor() : Convert.toFloat(context, held.tensor());
+  }
+
+  /** Copies a result out of its scope: it may be a view into a state that is about to go. */
+  private Held hold(Tensor tensor) {
+    Storage storage = Storage.allocate(kept.bytes(tensor.elements()));
+    Tensor copy = new Tensor(storage, 0, kept, tensor.shape());
+    if (kept == DType.F32) {
+      copy.buffer().put(tensor.buffer());
+    } else {
+      Convert.fromFloat(context, tensor, copy);
+    }
+    return new Held(copy);
+  }
+
+  @Override
+  public void close() {
+    residuals.forEach(Samples::release);
+    inputs.forEach(Samples::release);
+    residuals.clear();
+    inputs.clear();
+  }
+}

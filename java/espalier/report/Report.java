@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.report;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import espalier.internal.Json;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * The record of one run: facts about it, one row per linear, every event. Grows while the run goes;
+ * written beside the output as {@code espalier-report.json}.
+ */
+public final class Report {
+  /** Version of the JSON below. */
+  public static final int SCHEMA = 1;
+
+  private final Map<String, Object> facts = new LinkedHashMap<>();
+  private final List<LinearRow> rows = new ArrayList<>();
+  private final List<Event> events = new ArrayList<>();
+  private final Listener listener;
+
+  /** Creates an empty report whose events are also told to {@code listener}. */
+  public Report(Listener listener) {
+    this.listener = listener;
+  }
+
+  /** Records a fact; values are strings, numbers, booleans, lists and maps of these. */
+  public void fact(String name, Object value) {
+    facts.put(name, value);
+  }
+
+  public void row(LinearRow row) {
+    rows.add(row);
+  }
+
+  public void event(Event event) {
+    events.add(event);
+    listener.event(event);
+  }
+
+  public Map<String, Object> facts() {
+    return Map.copyOf(facts);
+  }
+
+  public List<LinearRow> rows() {
+    return List.copyOf(rows);
+  }
+
+  public List<Event> events() {
+    return List.copyOf(events);
+  }
+
+  /** Returns the mean relative error of the linears that were compressed, 0 when there are none. */
+  public double meanRelativeError() {
+    return rows.stream()
+        .filter(row -> !row.method().equals("none"))
+        .mapToDouble(LinearRow::relativeError)
+        .average()
+        .orElse(0);
+  }
+
+  /** Returns the whole report as JSON. */
+  public ObjectNode toJson() {
+    ObjectNode root = Json.STRICT.createObjectNode();
+    root.put("schema", SCHEMA);
+    facts.forEach((name, value) -> root.set(name, Json.STRICT.valueToTree(value)));
+    root.put("mean_relative_error", meanRelativeError());
+    ArrayNode linears = root.putArray("linears");
+    for (LinearRow row : rows) {
+      ObjectNode node = linears.addObject();
+      node.put("name", row.name());
+      node.put("method", row.method());
+      node.put("scheme", row.scheme());
+      node.put("bits_per_weight", row.bitsPerWeight());
+      if (!row.method().equals("none")) {
+        node.put("relative_error", row.relativeError());
+        if (!Double.isNaN(row.nearestError())) {
+          node.put("relative_error_rtn", row.nearestError());
+        }
+        node.put("seconds", row.seconds());
+      }
+    }
+    ArrayNode list = root.putArray("events");
+    for (Event event : events) {
+      ObjectNode node = list.addObject();
+      node.put("severity", event.severity().name().toLowerCase(java.util.Locale.ROOT));
+      node.put("kind", event.kind());
+      node.put("where", event.where());
+      node.put("message", event.message());
+    }
+    return root;
+  }
+}
