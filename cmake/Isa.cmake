@@ -6,7 +6,8 @@
 set(ESPALIER_FLAGS -Wall -Wextra -Werror -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno)
 
 set(ESPALIER_AVX2 -mavx2 -mfma -mf16c -mbmi2)
-set(ESPALIER_AVX512 ${ESPALIER_AVX2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+set(ESPALIER_AVX512 ${ESPALIER_AVX2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+    -Wno-uninitialized -Wno-maybe-uninitialized)  # GCC 12 flags its own _mm512 headers (GCC bug 105593)
 
 function(espalier_isa_flags)
   foreach(source IN LISTS ARGN)

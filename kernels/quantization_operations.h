@@ -6,6 +6,102 @@
 
 #include <stdint.h>
 
-namespace esp {}  // namespace esp
+namespace esp {
+
+// ---- products from packed weights; operands as in espalier.h
+
+// Products are summed in fp32 over chunks of at most this many columns, none crossing a group,
+// before the group's scale is applied: a chunk's rounding stays below 128 eps sum|q - zero||x|.
+static constexpr int64_t packed_chunk = 128;
+// Chunks of one row of `k` columns: every group has its own.
+static constexpr int64_t packed_chunks(int64_t k, int64_t group) {
+  return group == 0 ? 0 : k / group * ((group + packed_chunk - 1) / packed_chunk);
+}
+
+// y[m, n] = x[m, k] . W[n, k]^T + bias, straight from the bit streams.
+// sums [m, packed_chunks(k, group)]: the sum of x over every chunk, through which zeros are folded.
+using matmul_w4a16_kernel = void(int64_t m, int64_t n, int64_t k,
+                                 const float* x,         // [m, k] ldx
+                                 int64_t ldx,            //
+                                 const float* sums,      // [m, chunks]
+                                 const uint32_t* codes,  // [n, ceil(k * 4 / 32)] ldcodes
+                                 int64_t ldcodes,
+                                 const float* scales,  // [n, k / group]
+                                 const int8_t* zeros,  // [n, k / group] or null
+                                 int64_t group, const float* bias,
+                                 float* y,  // [m, n] ldy
+                                 int64_t ldy);
+using matmul_w8a16_kernel = matmul_w4a16_kernel;
+using matmul_wna16_kernel = void(int32_t bits, int64_t m, int64_t n, int64_t k,
+                                 const float* x,  // [m, k] ldx
+                                 int64_t ldx,
+                                 const float* sums,      // [m, chunks]
+                                 const uint32_t* codes,  // [n, ceil(k * bits / 32)] ldcodes
+                                 int64_t ldcodes,
+                                 const float* scales,  // [n, k / group]
+                                 const int8_t* zeros,  // [n, k / group] or null
+                                 int64_t group, const float* bias,
+                                 float* y,  // [m, n] ldy
+                                 int64_t ldy);
+// w[n, k] = scale * (q - zero), rounded once: every variant gives the same bits.
+using dequantize_kernel = void(int32_t bits, int64_t n, int64_t k,
+                               const uint32_t* codes,  // [n, ceil(k * bits / 32)] ldcodes
+                               int64_t ldcodes,
+                               const float* scales,         // [n, k / group]
+                               const int8_t* zeros,         // [n, k / group] or null
+                               int64_t group,               //
+                               const int32_t* group_index,  // [k] or null
+                               float* w,                    // [n, k] ldw
+                               int64_t ldw);
+
+// ---- ranges and codes: one row a call; every variant gives the same bits
+
+// How a range is chosen: see esp_quantize_range.
+struct range_options {
+  int32_t bits;
+  int32_t symmetric;
+  int32_t scale_dtype;
+  int32_t mse_grid;
+  double mse_shrink;
+  double mse_norm;
+  int32_t mse_patience;
+};
+// scales, zeros: cols / group entries.
+using quantize_range_kernel = void(int64_t cols, int64_t group, const float* w,
+                                   const range_options* options, float* scales, int8_t* zeros);
+// zeros may be null.
+using quantize_nearest_kernel = void(int64_t cols, const float* w, int32_t bits, int64_t group,
+                                     const float* scales, const int8_t* zeros, int8_t* codes);
+// words: ceil(cols * bits / 32), pad bits 0.
+using pack_kernel = void(int64_t cols, int32_t bits, const int8_t* codes, uint32_t* words);
+using unpack_kernel = void(int64_t cols, int32_t bits, const uint32_t* words, int8_t* codes);
+
+// ---- GPTQ: one block of at most gptq_block columns for gptq_lanes rows of the matrix at once
+
+static constexpr int64_t gptq_block = 128;
+static constexpr int64_t gptq_lanes = 64;
+
+// Panels are [column of the block, lane]; a lane is a row of the matrix. Lanes past the last row
+// hold zeros.
+struct gptq_panels {
+  const double* ut;  // [gptq_block, gptq_block]: ut[j, i] = U[i, j], i <= j
+  const double* p;   // [columns, gptq_lanes]: sum of D[:, c] U[c, j] over the columns before the
+                     // block
+  const float* w;    // [columns, gptq_lanes]: original weights
+  double* d;         // [columns, gptq_lanes]: D = w - value, columns before `first` finished
+};
+// For the columns j in [first, last): what they become when nothing in [first, last) is rounded.
+// Writes d = w - that, and widens low, high [gptq_lanes] to it.
+using gptq_preview_kernel = void(const gptq_panels* panels, int64_t first, int64_t last, float* low,
+                                 float* high);
+// Rounds the columns [first, last). Column j uses row groups[j] (null: row 0) of scales and zeros.
+using gptq_columns_kernel = void(const gptq_panels* panels, int64_t first, int64_t last,
+                                 int32_t bits, const int32_t* groups,
+                                 const float* scales,  // [rows of groups, gptq_lanes]
+                                 const float* zeros,   // [rows of groups, gptq_lanes]
+                                 float* values,        // [columns, gptq_lanes]
+                                 int8_t* codes);       // [columns, gptq_lanes]
+
+}  // namespace esp
 
 #endif  // ESPALIER_QUANTIZATION_OPERATIONS_H

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What      Ranges and codes of a row, 8 columns at a time: quantize_lanes.h over AVX2.
+// Layout    a row of weights, groups of consecutive columns.
+// Tile      one row.
+// Numerics  the bits of the reference; no fused operation.
+// Needs     AVX2.
+// Tail      quantize_lanes.h.
+#include <immintrin.h>
+
+#include "cpu/quantize/quantize_lanes.h"
+
+namespace esp {
+
+quantize_range_kernel quantize_range_avx2;
+quantize_nearest_kernel quantize_nearest_avx2;
+
+namespace {
+
+struct vectors_avx2 {
+  using f32 = __m256;
+  static constexpr int64_t lanes = 8;
+  static f32 load(const float* p) { return _mm256_loadu_ps(p); }
+  static void store(float* p, f32 x) { _mm256_storeu_ps(p, x); }
+  static f32 set1(float x) { return _mm256_set1_ps(x); }
+  static f32 add(f32 a, f32 b) { return _mm256_add_ps(a, b); }
+  static f32 sub(f32 a, f32 b) { return _mm256_sub_ps(a, b); }
+  static f32 mul(f32 a, f32 b) { return _mm256_mul_ps(a, b); }
+  static f32 div(f32 a, f32 b) { return _mm256_div_ps(a, b); }
+  static f32 min(f32 a, f32 b) { return _mm256_min_ps(a, b); }
+  static f32 max(f32 a, f32 b) { return _mm256_max_ps(a, b); }
+  static f32 round(f32 x) {
+    return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  static void store_codes(int8_t* p, f32 q) {
+    const __m256i words = _mm256_cvtps_epi32(q);
+    const __m128i shorts =
+        _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(shorts, shorts));
+  }
+};
+
+}  // namespace
+
+void quantize_range_avx2(int64_t cols, int64_t group, const float* w, const range_options* options,
+                         float* scales, int8_t* zeros) {
+  range_lanes<vectors_avx2>(cols, group, w, *options, scales, zeros);
+}
+
+void quantize_nearest_avx2(int64_t cols, const float* w, int32_t bits, int64_t group,
+                           const float* scales, const int8_t* zeros, int8_t* codes) {
+  nearest_lanes<vectors_avx2>(cols, w, bits, group, scales, zeros, codes);
+}
+
+}  // namespace esp

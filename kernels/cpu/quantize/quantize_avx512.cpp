@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What      Ranges and codes of a row, 16 columns at a time: quantize_lanes.h over AVX-512.
+// Layout    a row of weights, groups of consecutive columns.
+// Tile      one row.
+// Numerics  the bits of the reference; no fused operation.
+// Needs     AVX-512 F.
+// Tail      quantize_lanes.h.
+#include <immintrin.h>
+
+#include "cpu/quantize/quantize_lanes.h"
+
+namespace esp {
+
+quantize_range_kernel quantize_range_avx512;
+quantize_nearest_kernel quantize_nearest_avx512;
+
+namespace {
+
+struct vectors_avx512 {
+  using f32 = __m512;
+  static constexpr int64_t lanes = 16;
+  static f32 load(const float* p) { return _mm512_loadu_ps(p); }
+  static void store(float* p, f32 x) { _mm512_storeu_ps(p, x); }
+  static f32 set1(float x) { return _mm512_set1_ps(x); }
+  static f32 add(f32 a, f32 b) { return _mm512_add_ps(a, b); }
+  static f32 sub(f32 a, f32 b) { return _mm512_sub_ps(a, b); }
+  static f32 mul(f32 a, f32 b) { return _mm512_mul_ps(a, b); }
+  static f32 div(f32 a, f32 b) { return _mm512_div_ps(a, b); }
+  static f32 min(f32 a, f32 b) { return _mm512_min_ps(a, b); }
+  static f32 max(f32 a, f32 b) { return _mm512_max_ps(a, b); }
+  static f32 round(f32 x) {
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  static void store_codes(int8_t* p, f32 q) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(q)));
+  }
+};
+
+}  // namespace
+
+void quantize_range_avx512(int64_t cols, int64_t group, const float* w,
+                           const range_options* options, float* scales, int8_t* zeros) {
+  range_lanes<vectors_avx512>(cols, group, w, *options, scales, zeros);
+}
+
+void quantize_nearest_avx512(int64_t cols, const float* w, int32_t bits, int64_t group,
+                             const float* scales, const int8_t* zeros, int8_t* codes) {
+  nearest_lanes<vectors_avx512>(cols, w, bits, group, scales, zeros, codes);
+}
+
+}  // namespace esp

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What      Ranges and codes of one row over a vector type V; internal to each instruction-set file
+//           that includes it.
+// Tile      one row, group by group.
+// Numerics  the operations of layout/affine.h in their order; errors of the MSE search are summed
+//           column by column in fp64: the bits of the reference.
+// Tail      the columns of a group that do not fill a vector go through layout/affine.h.
+//
+// V offers: f32 (of lanes floats), load, store, set1, add, sub, mul, div, min and max as x < y ? x
+// : y and x > y ? x : y, round (half to even), store_codes.
+#ifndef ESPALIER_QUANTIZE_LANES_H
+#define ESPALIER_QUANTIZE_LANES_H
+
+#include <math.h>
+#include <stdint.h>
+
+#include "layout/affine.h"
+#include "operations.h"
+
+namespace esp {
+namespace {
+
+template <class V>
+void group_range(int64_t group, const float* w, float* low, float* high) {
+  using f32 = typename V::f32;
+  f32 least = V::set1(0.0f), most = V::set1(0.0f);
+  int64_t c = 0;
+  for (; c + V::lanes <= group; c += V::lanes) {
+    const f32 x = V::load(w + c);
+    least = V::min(x, least);
+    most = V::max(x, most);
+  }
+  float lows[V::lanes], highs[V::lanes];
+  V::store(lows, least);
+  V::store(highs, most);
+  *low = *high = 0.0f;
+  for (int64_t i = 0; i < V::lanes; i++) {
+    *low = lows[i] < *low ? lows[i] : *low;
+    *high = highs[i] > *high ? highs[i] : *high;
+  }
+  for (; c < group; c++) {
+    *low = w[c] < *low ? w[c] : *low;
+    *high = w[c] > *high ? w[c] : *high;
+  }
+}
+
+template <class V>
+double group_error(int64_t group, const float* w, int32_t bits, float scale, float zero,
+                   double norm) {
+  using f32 = typename V::f32;
+  const f32 s = V::set1(scale), z = V::set1(zero);
+  const f32 lowest = V::set1(code_low(bits)), highest = V::set1(code_high(bits));
+  double error = 0.0;  // at most group * (range)^norm
+  int64_t c = 0;
+  for (; c + V::lanes <= group; c += V::lanes) {
+    const f32 x = V::load(w + c);
+    const f32 q = V::round(V::min(V::max(V::add(V::div(x, s), z), lowest), highest));
+    float difference[V::lanes];
+    V::store(difference, V::sub(x, V::mul(s, V::sub(q, z))));
+    for (int64_t i = 0; i < V::lanes; i++)
+      error += pow(fabs(static_cast<double>(difference[i])), norm);
+  }
+  for (; c < group; c++) {
+    const float q = quantize_code(w[c], scale, zero, code_low(bits), code_high(bits));
+    const float difference = w[c] - scale * (q - zero);
+    error += pow(fabs(static_cast<double>(difference)), norm);
+  }
+  return error;
+}
+
+template <class V>
+void range_lanes(int64_t cols, int64_t group, const float* w, const range_options& o, float* scales,
+                 int8_t* zeros) {
+  for (int64_t g = 0; g < cols / group; g++) {
+    const float* values = w + g * group;
+    float low, high, scale, zero;
+    group_range<V>(group, values, &low, &high);
+    affine_of_range(low, high, o.bits, o.symmetric, o.scale_dtype, &scale, &zero);
+    double best = INFINITY;
+    int32_t worse = 0;
+    for (int32_t i = 0; i < o.mse_grid && i < o.mse_shrink * o.mse_grid; i++) {
+      const float p = static_cast<float>(1.0 - static_cast<double>(i) / o.mse_grid);
+      float candidate, shift;
+      affine_of_range(p * low, p * high, o.bits, o.symmetric, o.scale_dtype, &candidate, &shift);
+      const double error = group_error<V>(group, values, o.bits, candidate, shift, o.mse_norm);
+      if (error < best) {
+        best = error;
+        scale = candidate;
+        zero = shift;
+        worse = 0;
+      } else if (++worse == o.mse_patience) {
+        break;
+      }
+    }
+    scales[g] = scale;
+    zeros[g] = static_cast<int8_t>(zero);
+  }
+}
+
+template <class V>
+void nearest_lanes(int64_t cols, const float* w, int32_t bits, int64_t group, const float* scales,
+                   const int8_t* zeros, int8_t* codes) {
+  using f32 = typename V::f32;
+  const f32 lowest = V::set1(code_low(bits)), highest = V::set1(code_high(bits));
+  for (int64_t g = 0; g < cols / group; g++) {
+    const float scale = scales[g];
+    const float zero = zeros == nullptr ? 0.0f : static_cast<float>(zeros[g]);
+    const f32 s = V::set1(scale), z = V::set1(zero);
+    const int64_t end = (g + 1) * group;
+    int64_t c = g * group;
+    for (; c + V::lanes <= end; c += V::lanes) {
+      const f32 quotient = V::add(V::div(V::load(w + c), s), z);
+      V::store_codes(codes + c, V::round(V::min(V::max(quotient, lowest), highest)));
+    }
+    for (; c < end; c++) {
+      codes[c] =
+          static_cast<int8_t>(quantize_code(w[c], scale, zero, code_low(bits), code_high(bits)));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace esp
+
+#endif  // ESPALIER_QUANTIZE_LANES_H

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The affine quantizer in scalar fp32: the one definition of scale, zero and rounding that
+// references, vector variants and the GPTQ solver share (espalier.h, "quantization").
+//
+// Functions are static so that every instruction-set file keeps its own copy.
+#ifndef ESPALIER_LAYOUT_AFFINE_H
+#define ESPALIER_LAYOUT_AFFINE_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "espalier.h"
+
+namespace esp {
+
+static constexpr float code_low(int32_t bits) {
+  return -static_cast<float>(1 << (bits - 1));
+}
+static constexpr float code_high(int32_t bits) {
+  return static_cast<float>((1 << (bits - 1)) - 1);
+}
+
+// Half to even for |x| < 2^22: adding 1.5 * 2^23 leaves no bit below the units.
+static inline float round_half_even(float x) {
+  const float shifter = 12582912.0f;  // 1.5 * 2^23
+  return (x + shifter) - shifter;
+}
+
+// NaN becomes low, as the vector instructions max and min do it.
+static inline float clamp(float x, float low, float high) {
+  const float raised = x > low ? x : low;
+  return raised < high ? raised : high;
+}
+
+static inline float quantize_code(float w, float scale, float zero, float low, float high) {
+  return round_half_even(clamp(w / scale + zero, low, high));
+}
+
+static inline uint32_t bits_of(float x) {
+  uint32_t u;
+  memcpy(&u, &x, sizeof u);
+  return u;
+}
+static inline float float_of(uint32_t u) {
+  float x;
+  memcpy(&x, &u, sizeof x);
+  return x;
+}
+
+// x >= 0, finite or infinite, rounded to nearest even in dtype and widened again.
+static inline float round_scale(float x, esp_dtype dtype) {
+  if (dtype == ESP_BF16 && x <= 3.4028235e38f) {  // NaN and infinity stay
+    const uint32_t u = bits_of(x);
+    return float_of((u + 0x7fffu + ((u >> 16) & 1u)) & 0xffff0000u);
+  }
+  if (dtype == ESP_F16 && x <= 3.4028235e38f) {
+    if (x >= 65520.0f) return float_of(0x7f800000u);  // half of the step above 65504
+    if (x < 6.103515625e-5f) {                        // 2^-14: subnormals, steps of 2^-24
+      return round_half_even(x * 16777216.0f) * 5.9604644775390625e-8f;
+    }
+    const uint32_t u = bits_of(x);  // 13 mantissa bits fewer
+    return float_of((u + 0xfffu + ((u >> 13) & 1u)) & 0xffffe000u);
+  }
+  return x;
+}
+
+// Scale and zero of values in [low, high], low <= 0 <= high.
+static inline void affine_of_range(float low, float high, int32_t bits, int32_t symmetric,
+                                   esp_dtype dtype, float* scale, float* zero) {
+  const float steps = static_cast<float>((1 << bits) - 1);
+  const float magnitude = -low > high ? -low : high;
+  float s = symmetric ? 2.0f * magnitude / steps : (high - low) / steps;
+  s = round_scale(s, dtype);
+  if (s == 0.0f) s = 1.1920928955078125e-7f;  // 2^-23
+  *scale = s;
+  *zero = symmetric
+              ? 0.0f
+              : round_half_even(clamp(code_low(bits) - low / s, code_low(bits), code_high(bits)));
+}
+
+}  // namespace esp
+
+#endif  // ESPALIER_LAYOUT_AFFINE_H

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Products from packed weights. Few rows of x read the bit streams directly (a product bound by the
+// bytes of W); more rows first widen a tile of W into scratch and run a dense product on it.
+#include "internal.h"
+#include "layout/bit_stream.h"
+#include "operations.h"
+
+namespace esp {
+namespace {
+
+// Up to this many rows of x the direct kernels win: they decode once per four rows of x, the dense
+// product once per tile but pays for writing, packing and reading 4 bytes a weight.
+constexpr int64_t direct_rows = 8;
+constexpr int64_t direct_tile = 32;    // rows of W a task: 32 * 4096 / 2 = 64 KiB of codes
+constexpr int64_t widened_tile = 64;   // rows of W a task: 64 * 4096 * 4 = 1 MiB of fp32
+constexpr int64_t widened_rows = 256;  // rows of x a task
+
+struct packed_weights {
+  const char* op;
+  int32_t bits;
+  int64_t n, k;
+  const uint32_t* codes;  // [n, stream_words(k, bits)] ldcodes
+  int64_t ldcodes;
+  const float* scales;  // [n, k / group]
+  const int8_t* zeros;  // [n, k / group] or null
+  int64_t group;
+  const int32_t* group_index;  // [k] or null
+};
+
+struct dense_rows {
+  int64_t m;
+  const float* x;  // [m, k] ldx
+  int64_t ldx;
+  const float* bias;  // [n] or null
+  float* y;           // [m, n] ldy
+  int64_t ldy;
+};
+
+esp_status check(const packed_weights& w) {
+  ESP_REQUIRE(w.op, w.bits >= 2 && w.bits <= 8, "2..8", w.bits);
+  ESP_REQUIRE(w.op, w.n >= 0, "n >= 0", w.n);
+  ESP_REQUIRE(w.op, w.k >= 0 && w.k <= INT64_MAX / 8 - 31, "k >= 0", w.k);
+  if (w.n == 0 || w.k == 0) return ESP_OK;
+  ESP_REQUIRE(w.op, w.group > 0 && w.k % w.group == 0, "a divisor of k", w.group);
+  ESP_REQUIRE(w.op, w.ldcodes >= stream_words(w.k, w.bits), "ldcodes >= ceil(k * bits / 32)",
+              w.ldcodes);
+  ESP_REQUIRE(w.op, w.codes != nullptr, "an address", w.codes != nullptr);
+  ESP_REQUIRE(w.op, w.scales != nullptr, "an address", w.scales != nullptr);
+  for (int64_t c = 0; w.group_index != nullptr && c < w.k; c++) {
+    ESP_REQUIRE(w.op, w.group_index[c] >= 0 && w.group_index[c] < w.k / w.group,
+                "0 <= group_index < k / group", w.group_index[c]);
+  }
+  return ESP_OK;
+}
+
+// The same operands from row `row` on.
+packed_weights from_row(packed_weights w, int64_t row) {
+  const int64_t groups = w.k / w.group;
+  w.codes += row * w.ldcodes;
+  w.scales += row * groups;
+  if (w.zeros != nullptr) w.zeros += row * groups;
+  return w;
+}
+
+void sum_chunks(const packed_weights& w, const dense_rows& r, float* sums) {
+  const int64_t chunks = packed_chunks(w.k, w.group);
+  for (int64_t i = 0; i < r.m; i++) {
+    int64_t chunk = 0;
+    for (int64_t end = w.group; end <= w.k; end += w.group) {
+      for (int64_t start = end - w.group; start < end; start += packed_chunk) {
+        double sum = 0.0;  // 128 terms of fp32: exact to 2^-46 of sum |x|
+        for (int64_t c = start; c < min_of(end, start + packed_chunk); c++)
+          sum += static_cast<double>(r.x[i * r.ldx + c]);
+        sums[i * chunks + chunk++] = static_cast<float>(sum);
+      }
+    }
+  }
+}
+
+esp_status multiply_direct(esp_context* ctx, const packed_weights& w, const dense_rows& r,
+                           matmul_w4a16_kernel* fixed_width, matmul_wna16_kernel* any_width) {
+  const int64_t bytes = r.m * packed_chunks(w.k, w.group) * static_cast<int64_t>(sizeof(float));
+  float* sums = static_cast<float*>(scratch(ctx, 0, max_of(bytes, 64)));
+  if (sums == nullptr) return fail(ESP_OUT_OF_MEMORY, "%s: no memory for chunk sums", w.op);
+  sum_chunks(w, r, sums);
+  return parallel_tiles(ctx, ceil_div(w.n, direct_tile), [&](int64_t tile, int32_t) {
+    const int64_t row = tile * direct_tile;
+    const int64_t rows = min_of(direct_tile, w.n - row);
+    const packed_weights part = from_row(w, row);
+    const float* bias = r.bias == nullptr ? nullptr : r.bias + row;
+    if (fixed_width != nullptr) {
+      fixed_width(r.m, rows, w.k, r.x, r.ldx, sums, part.codes, w.ldcodes, part.scales, part.zeros,
+                  w.group, bias, r.y + row, r.ldy);
+    } else {
+      any_width(w.bits, r.m, rows, w.k, r.x, r.ldx, sums, part.codes, w.ldcodes, part.scales,
+                part.zeros, w.group, bias, r.y + row, r.ldy);
+    }
+    return static_cast<esp_status>(ESP_OK);
+  });
+}
+
+esp_status multiply_widened(esp_context* ctx, const packed_weights& w, const dense_rows& r) {
+  dequantize_kernel* const widen = ESP_KERNEL(ctx, dequantize);
+  const int64_t columns = ceil_div(w.n, widened_tile);
+  const int64_t tiles = columns * ceil_div(r.m, widened_rows);
+  return parallel_tiles(ctx, tiles, [&](int64_t tile, int32_t worker) -> esp_status {
+    const int64_t row = tile % columns * widened_tile;
+    const int64_t rows = min_of(widened_tile, w.n - row);
+    const int64_t first = tile / columns * widened_rows;
+    const int64_t count = min_of(widened_rows, r.m - first);
+    const int64_t bytes = widened_tile * w.k * static_cast<int64_t>(sizeof(float));
+    float* dense = static_cast<float*>(scratch(ctx, worker, bytes));  // [rows, k]
+    if (dense == nullptr) return fail(ESP_OUT_OF_MEMORY, "%s: no memory for a tile", w.op);
+    const packed_weights part = from_row(w, row);
+    widen(w.bits, rows, w.k, part.codes, w.ldcodes, part.scales, part.zeros, w.group, w.group_index,
+          dense, w.k);
+    float* y = r.y + first * r.ldy + row;
+    for (int64_t i = 0; r.bias != nullptr && i < count; i++) {
+      for (int64_t j = 0; j < rows; j++) y[i * r.ldy + j] = r.bias[row + j];
+    }
+    gemm_f32(false, true, count, rows, w.k, 1.0f, r.x + first * r.ldx, r.ldx, dense, w.k,
+             r.bias == nullptr ? 0.0f : 1.0f, y, r.ldy);
+    return ESP_OK;
+  });
+}
+
+esp_status multiply(esp_context* ctx, const packed_weights& w, const dense_rows& r,
+                    matmul_w4a16_kernel* fixed_width, matmul_wna16_kernel* any_width) {
+  const esp_status status = check(w);
+  if (status != ESP_OK) return status;
+  ESP_REQUIRE(w.op, r.m >= 0, "m >= 0", r.m);
+  if (r.m == 0 || w.n == 0) return ESP_OK;
+  ESP_REQUIRE(w.op, r.y != nullptr, "an address", r.y != nullptr);
+  ESP_REQUIRE(w.op, r.ldy >= w.n, "ldy >= n", r.ldy);
+  if (w.k == 0) {
+    for (int64_t i = 0; i < r.m; i++) {
+      for (int64_t j = 0; j < w.n; j++) r.y[i * r.ldy + j] = r.bias == nullptr ? 0.0f : r.bias[j];
+    }
+    return ESP_OK;
+  }
+  ESP_REQUIRE(w.op, r.x != nullptr, "an address", r.x != nullptr);
+  ESP_REQUIRE(w.op, r.ldx >= w.k, "ldx >= k", r.ldx);
+  if (r.m <= direct_rows && w.group_index == nullptr)
+    return multiply_direct(ctx, w, r, fixed_width, any_width);
+  return multiply_widened(ctx, w, r);
+}
+
+}  // namespace
+}  // namespace esp
+
+extern "C" {
+
+esp_status esp_matmul_w4a16(esp_context* ctx, int64_t m, int64_t n, int64_t k, const float* x,
+                            int64_t ldx, const uint32_t* codes, int64_t ldcodes,
+                            const float* scales, const int8_t* zeros, int64_t group,
+                            const float* bias, float* y, int64_t ldy) noexcept {
+  ESP_REQUIRE("matmul_w4a16", ctx != nullptr, "a context", ctx != nullptr);
+  using namespace esp;
+  return multiply(ctx, {"matmul_w4a16", 4, n, k, codes, ldcodes, scales, zeros, group, nullptr},
+                  {m, x, ldx, bias, y, ldy}, ESP_KERNEL(ctx, matmul_w4a16), nullptr);
+}
+
+esp_status esp_matmul_w8a16(esp_context* ctx, int64_t m, int64_t n, int64_t k, const float* x,
+                            int64_t ldx, const uint32_t* codes, int64_t ldcodes,
+                            const float* scales, const int8_t* zeros, int64_t group,
+                            const float* bias, float* y, int64_t ldy) noexcept {
+  ESP_REQUIRE("matmul_w8a16", ctx != nullptr, "a context", ctx != nullptr);
+  using namespace esp;
+  return multiply(ctx, {"matmul_w8a16", 8, n, k, codes, ldcodes, scales, zeros, group, nullptr},
+                  {m, x, ldx, bias, y, ldy}, ESP_KERNEL(ctx, matmul_w8a16), nullptr);
+}
+
+esp_status esp_matmul_wna16(esp_context* ctx, int32_t bits, int64_t m, int64_t n, int64_t k,
+                            const float* x, int64_t ldx, const uint32_t* codes, int64_t ldcodes,
+                            const float* scales, const int8_t* zeros, int64_t group,
+                            const int32_t* group_index, const float* bias, float* y,
+                            int64_t ldy) noexcept {
+  ESP_REQUIRE("matmul_wna16", ctx != nullptr, "a context", ctx != nullptr);
+  using namespace esp;
+  return multiply(ctx,
+                  {"matmul_wna16", bits, n, k, codes, ldcodes, scales, zeros, group, group_index},
+                  {m, x, ldx, bias, y, ldy}, nullptr, ESP_KERNEL(ctx, matmul_wna16));
+}
+
+esp_status esp_dequantize(esp_context* ctx, int32_t bits, int64_t n, int64_t k,
+                          const uint32_t* codes, int64_t ldcodes, const float* scales,
+                          const int8_t* zeros, int64_t group, const int32_t* group_index, float* w,
+                          int64_t ldw) noexcept {
+  using namespace esp;
+  ESP_REQUIRE("dequantize", ctx != nullptr, "a context", ctx != nullptr);
+  const packed_weights p{"dequantize", bits,   n,     k,     codes,
+                         ldcodes,      scales, zeros, group, group_index};
+  const esp_status status = check(p);
+  if (status != ESP_OK || n == 0 || k == 0) return status;
+  ESP_REQUIRE("dequantize", w != nullptr, "an address", w != nullptr);
+  ESP_REQUIRE("dequantize", ldw >= k, "ldw >= k", ldw);
+  dequantize_kernel* const widen = ESP_KERNEL(ctx, dequantize);
+  return parallel_tiles(ctx, ceil_div(n, direct_tile), [&](int64_t tile, int32_t) {
+    const int64_t row = tile * direct_tile;
+    const packed_weights part = from_row(p, row);
+    widen(bits, min_of(direct_tile, n - row), k, part.codes, ldcodes, part.scales, part.zeros,
+          group, group_index, w + row * ldw, ldw);
+    return static_cast<esp_status>(ESP_OK);
+  });
+}
+
+}  // extern "C"
