@@ -5,8 +5,8 @@ import espalier.tensor.Context;
 import espalier.tensor.Tensor;
 
 /**
- * The operations a transformer is made of. {@link Eager} runs them; other implementations observe or
- * record them, so that one {@code Block} serves calibration, inference and planning.
+ * The operations a transformer is made of. {@link Eager} runs them; other implementations observe
+ * or record them, so that one {@code Block} serves calibration, inference and planning.
  *
  * <p>Activations are F32 matrices [tokens, width]. Every result is a new tensor in the context's
  * current scope; no operand is changed.
@@ -17,6 +17,14 @@ public interface Ops {
 
   /** Tells an observer that {@code x} is about to be the input of the named linears. */
   default void observe(String linear, Tensor x) {}
+
+  /**
+   * Returns whether results must outlive the block that made them, as a tape's must. A model frees
+   * the intermediate results of a block as soon as it is done unless this is true.
+   */
+  default boolean retains() {
+    return false;
+  }
 
   /** Returns table[ids]: F32 [tokens, width] from I32 [tokens]. */
   Tensor embed(Tensor ids, Tensor table);
@@ -44,7 +52,9 @@ public interface Ops {
   /** Returns x with every head rotated to its position; tables [positions, rotary / 2]. */
   Tensor rotate(Tensor x, long heads, long start, Tensor cosines, Tensor sines);
 
-  /** Returns causal attention of q over keys and values; operands as in {@link Attention#causal}. */
+  /**
+   * Returns causal attention of q over keys and values; operands as in {@link Attention#causal}.
+   */
   Tensor attention(
       Tensor q,
       Tensor keys,

@@ -11,8 +11,8 @@ import org.bytedeco.javacpp.LongPointer;
 
 /**
  * Device, thread pool, scratch and memory scopes of one computation, passed explicitly. A context
- * serves one thread at a time. Tensors it allocates belong to the innermost open {@link Scope}, or to
- * the context when none is open, and die with it.
+ * serves one thread at a time. Tensors it allocates belong to the innermost open {@link Scope}, or
+ * to the context when none is open, and die with it.
  */
 public final class Context implements AutoCloseable {
   private final long handle;
@@ -118,6 +118,20 @@ public final class Context implements AutoCloseable {
     public Tensor release(Tensor tensor) {
       storages.remove(tensor.storage());
       return tensor;
+    }
+
+    /** Frees a tensor of this scope before the scope closes; does nothing to any other tensor. */
+    public void drop(Tensor tensor) {
+      if (storages.remove(tensor.storage())) {
+        tensor.storage().close();
+      }
+    }
+
+    /** Releases everything in this scope to the caller, who then closes the storages. */
+    public List<Storage> releaseAll() {
+      List<Storage> released = List.copyOf(storages);
+      storages.clear();
+      return released;
     }
 
     private void free() {
