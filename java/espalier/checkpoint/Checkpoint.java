@@ -23,8 +23,8 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * A model folder as Hugging Face lays it out: weights in safetensors files, JSON and tokenizer files
- * beside them.
+ * A model folder as Hugging Face lays it out: weights in safetensors files, JSON and tokenizer
+ * files beside them.
  *
  * <pre>
  * folder = config.json companion… weights
@@ -33,9 +33,9 @@ import java.util.Optional;
  * </pre>
  *
  * If both spellings are there, the index counts when it lists model.safetensors itself; otherwise
- * model.safetensors alone is read, as transformers does, and an event says so. Pickled weights (.bin,
- * .pt) are never opened: they can run code. Opening maps files and reads headers only; tensors are
- * views that die with {@link #close()}. Safe to share between threads.
+ * model.safetensors alone is read, as transformers does, and an event says so. Pickled weights
+ * (.bin, .pt) are never opened: they can run code. Opening maps files and reads headers only;
+ * tensors are views that die with {@link #close()}. Safe to share between threads.
  */
 public final class Checkpoint implements AutoCloseable {
   static final String EXTENSION = ".safetensors";
@@ -155,7 +155,8 @@ public final class Checkpoint implements AutoCloseable {
             "Convert the model to safetensors first.");
       }
     }
-    String present = names.isEmpty() ? "the folder is empty" : "it holds " + String.join(", ", names);
+    String present =
+        names.isEmpty() ? "the folder is empty" : "it holds " + String.join(", ", names);
     return EspalierException.input(
         String.format(
             "%s: no %s and no %s%s; %s",
@@ -211,8 +212,8 @@ public final class Checkpoint implements AutoCloseable {
   }
 
   /**
-   * Reads a JSON file of the folder, such as config.json; empty when there is none. A byte order mark
-   * and the tokens NaN and Infinity are tolerated, as transformers writes them.
+   * Reads a JSON file of the folder, such as config.json; empty when there is none. A byte order
+   * mark and the tokens NaN and Infinity are tolerated, as transformers writes them.
    *
    * @throws EspalierException (INPUT) when it is not a JSON object
    */
@@ -263,7 +264,8 @@ public final class Checkpoint implements AutoCloseable {
         digest.update(chunk, 0, count);
       }
     } catch (IOException e) {
-      throw EspalierException.input(file + ": cannot be read: " + e.getMessage(), "Check the path.");
+      throw EspalierException.input(
+          file + ": cannot be read: " + e.getMessage(), "Check the path.");
     }
     return HexFormat.of().formatHex(digest.digest());
   }

@@ -14,8 +14,8 @@ import java.util.stream.Stream;
 
 /**
  * The files of a model folder that a compressed copy needs and that compression does not change:
- * tokenizer, chat templates, generation settings, processors, licences. Weights, config.json and the
- * model card are written anew; the code of remote models is not carried, as we never run it.
+ * tokenizer, chat templates, generation settings, processors, licences. Weights, config.json and
+ * the model card are written anew; the code of remote models is not carried, as we never run it.
  *
  * @param files the files found, sorted
  * @param events links that lead out of the folder, and files left behind
@@ -91,7 +91,9 @@ record Companions(List<Path> files, List<Event> events) {
               Event.warning(
                   "link-followed",
                   file.toString(),
-                  "a link out of the model folder; the content of " + file.toRealPath() + " counts"));
+                  "a link out of the model folder; the content of "
+                      + file.toRealPath()
+                      + " counts"));
         }
       }
     } catch (IOException e) {

@@ -47,8 +47,8 @@ final class JsonFile {
   /**
    * Opens a parser at the start of a file and closes it after {@code body}.
    *
-   * @throws EspalierException (INPUT) when the file is unreadable, longer than {@code maxBytes}, not
-   *     UTF-8 or not JSON
+   * @throws EspalierException (INPUT) when the file is unreadable, longer than {@code maxBytes},
+   *     not UTF-8 or not JSON
    */
   static <T> T stream(Path file, long maxBytes, Body<T> body) {
     try (Reader reader = reader(file);

@@ -31,9 +31,10 @@ import java.util.Optional;
  *            cover it exactly: no hole, no overlap, nothing after the last
  * </pre>
  *
- * Checked against safetensors 0.8.0. Stricter than its reader: a repeated name, a header that starts
- * with a space and a tensor given as a list are refused, and a file may list at most 262,144 tensors
- * of rank 64. Header order need not be data order; empty tensors may share an offset at a border.
+ * Checked against safetensors 0.8.0. Stricter than its reader: a repeated name, a header that
+ * starts with a space and a tensor given as a list are refused, and a file may list at most 262,144
+ * tensors of rank 64. Header order need not be data order; empty tensors may share an offset at a
+ * border.
  *
  * <p>Owns the mapping; tensors are views into it and die with {@link #close()}. A tensor whose data
  * is not aligned to its element (files with an unpadded header) is copied once, on first use, into
@@ -107,7 +108,8 @@ public final class Safetensors implements AutoCloseable {
       throw fault(file, text + " exceeds the limit of " + SafetensorsHeader.MAX_BYTES + " bytes");
     }
     if (length > fileBytes - LENGTH_BYTES) {
-      throw fault(file, text + " exceeds the file: the header goes beyond its " + fileBytes + " bytes");
+      throw fault(
+          file, text + " exceeds the file: the header goes beyond its " + fileBytes + " bytes");
     }
     if (length == 0) {
       throw fault(file, text + " leaves no room for a JSON object");

@@ -25,9 +25,9 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * The JSON header of a safetensors file, parsed as a stream, every entry checked on its own and then
- * all of them against the data they must cover. Memory grows with the tensors really listed, and is
- * bounded by the limits below; nothing is allocated by a number the header claims.
+ * The JSON header of a safetensors file, parsed as a stream, every entry checked on its own and
+ * then all of them against the data they must cover. Memory grows with the tensors really listed,
+ * and is bounded by the limits below; nothing is allocated by a number the header claims.
  */
 final class SafetensorsHeader {
   /** Limit of the reference reader. */
@@ -273,7 +273,9 @@ final class SafetensorsHeader {
     return new TensorEntry(new TensorSpec(name, dtype, shape), dataOffset + offsets[0]);
   }
 
-  /** Checks that the tensors cover the data exactly: no hole, no overlap, nothing before or after. */
+  /**
+   * Checks that the tensors cover the data exactly: no hole, no overlap, nothing before or after.
+   */
   private void checkCover(long fileBytes) {
     long end = dataOffset;
     String before = null;
@@ -303,7 +305,9 @@ final class SafetensorsHeader {
     }
     if (end < fileBytes) {
       throw fault(
-          (fileBytes - end) + " trailing bytes: data goes on after the last tensor" + after(before));
+          (fileBytes - end)
+              + " trailing bytes: data goes on after the last tensor"
+              + after(before));
     }
   }
 
@@ -312,7 +316,8 @@ final class SafetensorsHeader {
   }
 
   private static boolean hasLoneSurrogate(String text) {
-    return text.codePoints().anyMatch(c -> c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE);
+    return text.codePoints()
+        .anyMatch(c -> c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE);
   }
 
   private EspalierException fault(String name, String what) {

@@ -19,7 +19,8 @@ import java.util.stream.Stream;
 /**
  * The shards an index names, opened and compared with it both ways: every listed tensor lies in its
  * shard, every tensor of a shard is listed, none lies in two. A file that is named like a shard of
- * the same count is one, listed or not; shards of another count are leftovers, reported and ignored.
+ * the same count is one, listed or not; shards of another count are leftovers, reported and
+ * ignored.
  */
 record ShardSet(Path folder, Path indexFile, ShardIndex index, List<Event> events) {
   private static final Pattern SHARD = Pattern.compile("(.*)-\\d{5}-of-(\\d{5})\\.safetensors");
@@ -88,7 +89,9 @@ record ShardSet(Path folder, Path indexFile, ShardIndex index, List<Event> event
               .sorted()
               .toList();
       List<String> siblings =
-          others.stream().filter(name -> family(name).filter(families::contains).isPresent()).toList();
+          others.stream()
+              .filter(name -> family(name).filter(families::contains).isPresent())
+              .toList();
       List<String> ignored = others.stream().filter(name -> !siblings.contains(name)).toList();
       if (!ignored.isEmpty()) {
         events.add(

@@ -23,7 +23,9 @@ public record TensorSpec(String name, DType dtype, Shape shape) {
     return dtype.bytes(shape.elements());
   }
 
-  /** Returns a name from a file as a message may show it: quoted, cut, without control characters. */
+  /**
+   * Returns a name from a file as a message may show it: quoted, cut, without control characters.
+   */
   static String quoted(String name) {
     StringBuilder text = new StringBuilder("'");
     for (int i = 0; i < Math.min(name.length(), QUOTED_LENGTH); i++) {

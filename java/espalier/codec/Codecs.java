@@ -17,7 +17,10 @@ import java.util.List;
 import java.util.Optional;
 import java.util.regex.PatternSyntaxException;
 
-/** Reads the linears of one checkpoint, dense or in the spelling its {@code quantization_config} names. */
+/**
+ * Reads the linears of one checkpoint, dense or in the spelling its {@code quantization_config}
+ * names.
+ */
 public final class Codecs {
   /** Every spelling of a quantized linear that we read and write. */
   public static final List<LinearCodec> ALL = List.of(new PackQuantized());
@@ -40,7 +43,8 @@ public final class Codecs {
   /**
    * Reads {@code quantization_config} of a config.
    *
-   * @throws EspalierException (UNSUPPORTED) when the checkpoint is quantized in a way we cannot read
+   * @throws EspalierException (UNSUPPORTED) when the checkpoint is quantized in a way we cannot
+   *     read
    */
   public static Codecs of(Checkpoint checkpoint, ObjectNode config) {
     JsonNode node = config.path("quantization_config");

@@ -2,6 +2,7 @@
 package espalier.codec;
 
 import espalier.checkpoint.Checkpoint;
+import espalier.checkpoint.TensorSpec;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
 import espalier.layer.Scheme;
@@ -20,10 +21,12 @@ public interface LinearCodec {
   boolean accepts(Checkpoint checkpoint, String module);
 
   /**
-   * Reads a module. New tensors belong to the context's current scope; mapped ones to the checkpoint.
+   * Reads a module. New tensors belong to the context's current scope; mapped ones to the
+   * checkpoint.
    *
    * @param bias F32 [out] or null, read by the caller
-   * @throws espalier.report.EspalierException (INPUT) naming the tensor that is missing or malformed
+   * @throws espalier.report.EspalierException (INPUT) naming the tensor that is missing or
+   *     malformed
    */
   Linear decode(Context context, Checkpoint checkpoint, String module, Scheme scheme, Tensor bias);
 
@@ -31,7 +34,7 @@ public interface LinearCodec {
   List<String> names(Checkpoint checkpoint, String module);
 
   /** Returns what {@link #encode} will write for a module of this shape, without its bias. */
-  List<Declaration> declare(String module, Scheme scheme, long out, long in, DType scaleType);
+  List<TensorSpec> declare(String module, Scheme scheme, long out, long in, DType scaleType);
 
   /** Returns a module's tensors by full name, in the context's current scope, without its bias. */
   Map<String, Tensor> encode(Context context, String module, Quantized linear);

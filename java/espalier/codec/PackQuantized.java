@@ -2,6 +2,7 @@
 package espalier.codec;
 
 import espalier.checkpoint.Checkpoint;
+import espalier.checkpoint.TensorSpec;
 import espalier.kernel.Convert;
 import espalier.kernel.Quantize;
 import espalier.layer.Linear;
@@ -30,8 +31,8 @@ import java.util.Map;
  * module.weight_g_idx       I32 [K]             old activation-ordered files only; read, never written
  * </pre>
  *
- * Before version 0.15 widths of 3, 5, 6 and 7 bits were padded to ⌊32/b⌋ codes a word; such files are
- * told by the width of {@code weight_packed} and read too.
+ * Before version 0.15 widths of 3, 5, 6 and 7 bits were padded to ⌊32/b⌋ codes a word; such files
+ * are told by the width of {@code weight_packed} and read too.
  */
 public final class PackQuantized implements LinearCodec {
   private static final String PACKED = ".weight_packed";
@@ -98,7 +99,8 @@ public final class PackQuantized implements LinearCodec {
           checkpoint.folder() + ": " + module + SCALE + " holds NaN or infinity",
           "Quantize the model again; this file is damaged.");
     }
-    Tensor zeros = scheme.symmetric() ? null : zeros(context, checkpoint, module, bits, out, groups);
+    Tensor zeros =
+        scheme.symmetric() ? null : zeros(context, checkpoint, module, bits, out, groups);
     Tensor index =
         checkpoint.find(module + INDEX).filter(t -> needsIndex(t, scheme.group(in))).orElse(null);
     if (index != null) {
@@ -129,7 +131,10 @@ public final class PackQuantized implements LinearCodec {
     return zeros;
   }
 
-  /** Reads the bits [bit, bit + bits) of a stream whose words lie {@code stride} apart from {@code at} on. */
+  /**
+   * Reads the bits [bit, bit + bits) of a stream whose words lie {@code stride} apart from {@code
+   * at} on.
+   */
   private static int field(IntBuffer words, int stride, int at, long bit, int bits) {
     int word = (int) (bit / 32);
     int shift = (int) (bit % 32);
@@ -185,17 +190,17 @@ public final class PackQuantized implements LinearCodec {
   }
 
   @Override
-  public List<Declaration> declare(
+  public List<TensorSpec> declare(
       String module, Scheme scheme, long out, long in, DType scaleType) {
     long groups = in / scheme.group(in);
-    List<Declaration> tensors = new ArrayList<>();
+    List<TensorSpec> tensors = new ArrayList<>();
     tensors.add(
-        new Declaration(module + PACKED, DType.I32, Shape.of(out, words(in, scheme.bits()))));
-    tensors.add(new Declaration(module + SCALE, scaleType, Shape.of(out, groups)));
-    tensors.add(new Declaration(module + SHAPE, DType.I64, Shape.of(2)));
+        new TensorSpec(module + PACKED, DType.I32, Shape.of(out, words(in, scheme.bits()))));
+    tensors.add(new TensorSpec(module + SCALE, scaleType, Shape.of(out, groups)));
+    tensors.add(new TensorSpec(module + SHAPE, DType.I64, Shape.of(2)));
     if (!scheme.symmetric()) {
       tensors.add(
-          new Declaration(module + ZERO, DType.I32, Shape.of(words(out, scheme.bits()), groups)));
+          new TensorSpec(module + ZERO, DType.I32, Shape.of(words(out, scheme.bits()), groups)));
     }
     return tensors;
   }

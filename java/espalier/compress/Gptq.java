@@ -23,13 +23,13 @@ import java.util.List;
  * e  = (w_i − q) / R_ii                    w_j ← w_j − e · R_ij for j &gt; i
  * </pre>
  *
- * What differs from the paper. H is never inverted: with U·Uᵀ = H, R is U⁻¹, and only diagonal blocks of
- * it are needed when the blocks pull their corrections from the left instead of pushing them to the
- * right. Scales of a group are taken from its updated columns when the first is reached (from the
- * untouched matrix when per channel). With {@code actOrder} columns are processed by descending diag(H)
- * while groups keep their original columns and scales (static groups), so that no file needs an
- * index. Channels that were zero throughout calibration are rounded to nearest: they cannot be corrected,
- * nor correct anything, and another text may wake them.
+ * What differs from the paper. H is never inverted: with U·Uᵀ = H, R is U⁻¹, and only diagonal
+ * blocks of it are needed when the blocks pull their corrections from the left instead of pushing
+ * them to the right. Scales of a group are taken from its updated columns when the first is reached
+ * (from the untouched matrix when per channel). With {@code actOrder} columns are processed by
+ * descending diag(H) while groups keep their original columns and scales (static groups), so that
+ * no file needs an index. Channels that were zero throughout calibration are rounded to nearest:
+ * they cannot be corrected, nor correct anything, and another text may wake them.
  *
  * @param damping fraction of the mean diagonal added to H; see {@link HessianFactor} for the ladder
  * @param actOrder whether columns are processed by descending diag(H)

@@ -12,10 +12,10 @@ import java.util.stream.IntStream;
 /**
  * The reversed Cholesky factor U of a damped Hessian, U·Uᵀ = H + λI, in processing order.
  *
- * <p>H = (2/n) Σxxᵀ (a common factor changes nothing). Channels that were never active get H_ii = 1, so
- * that they neither take part in nor disturb the elimination. λ = damping · mean(diag H). When the
- * factorisation meets a pivot that is not positive, λ climbs the ladder ×1, 3, 10, 30, 100; what rung
- * was needed is part of the result and ends up in the report.
+ * <p>H = (2/n) Σxxᵀ (a common factor changes nothing). Channels that were never active get H_ii =
+ * 1, so that they neither take part in nor disturb the elimination. λ = damping · mean(diag H).
+ * When the factorisation meets a pivot that is not positive, λ climbs the ladder ×1, 3, 10, 30,
+ * 100; what rung was needed is part of the result and ends up in the report.
  *
  * @param upper U, F64 [width, width]
  * @param order the original column that is processed i-th, or null for left to right
@@ -26,7 +26,8 @@ import java.util.stream.IntStream;
 record HessianFactor(Tensor upper, int[] order, double damping, boolean actOrder, double rung) {
   private static final double[] LADDER = {1, 3, 10, 30, 100};
 
-  static HessianFactor of(Context context, Statistics statistics, double damping, boolean actOrder) {
+  static HessianFactor of(
+      Context context, Statistics statistics, double damping, boolean actOrder) {
     int width = Math.toIntExact(statistics.width());
     double scale = 2.0 / Math.max(1, statistics.tokens());
     double[] diagonal = new double[width];

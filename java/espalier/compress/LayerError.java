@@ -7,7 +7,9 @@ import espalier.tensor.DType;
 import espalier.tensor.Tensor;
 import java.nio.FloatBuffer;
 
-/** The relative error of a layer, tr((W−Q)H(W−Q)ᵀ) / tr(WHWᵀ); H is the identity without statistics. */
+/**
+ * The relative error of a layer, tr((W−Q)H(W−Q)ᵀ) / tr(WHWᵀ); H is the identity without statistics.
+ */
 final class LayerError {
   private LayerError() {}
 

@@ -11,8 +11,8 @@ import java.util.List;
 
 /**
  * Round to nearest: every weight goes to the closest value of its group's grid. Needs no data. The
- * convention is that of compressed-tensors: scale = 2·max|w| / (2^b − 1) when symmetric, (max − min) /
- * (2^b − 1) otherwise; the range is min-max or the one with the least error (see {@link
+ * convention is that of compressed-tensors: scale = 2·max|w| / (2^b − 1) when symmetric, (max −
+ * min) / (2^b − 1) otherwise; the range is min-max or the one with the least error (see {@link
  * Quantize.Range}).
  */
 public record Rtn() implements LinearMethod {

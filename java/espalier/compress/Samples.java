@@ -14,11 +14,12 @@ import espalier.tensor.Storage;
 import espalier.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Consumer;
 
 /**
- * The calibration texts on their way through the model: one state a text, all at the same step. They
- * are kept in the checkpoint's dtype (fp32 for an fp32 or fp16 model: fp16 would overflow where the
- * model's own activations pass 65504), and every step computes on what was kept.
+ * The calibration texts on their way through the model: one state a text, all at the same step.
+ * They are kept in the checkpoint's dtype (fp32 for an fp32 or fp16 model: fp16 would overflow
+ * where the model's own activations pass 65504), and every step computes on what was kept.
  */
 final class Samples implements AutoCloseable {
   private final Context context;
@@ -81,6 +82,15 @@ final class Samples implements AutoCloseable {
       try (Context.Scope scope = context.scope()) {
         State state = new State(wide(residuals.get(i)), wide(inputs.get(i)));
         replace(i, step.apply(ops, state, Past.NONE));
+      }
+    }
+  }
+
+  /** Hands every text's hidden states (after the last block) to {@code visitor}, widened. */
+  void forEachResidual(Consumer<Tensor> visitor) {
+    for (Held residual : residuals) {
+      try (Context.Scope scope = context.scope()) {
+        visitor.accept(wide(residual));
       }
     }
   }

@@ -8,8 +8,8 @@ import espalier.tensor.Tensor;
 import java.nio.DoubleBuffer;
 
 /**
- * What calibration measured of the input of one step's linears: Σxxᵀ and the number of tokens. Lives in
- * the scope that was open when it was made.
+ * What calibration measured of the input of one step's linears: Σxxᵀ and the number of tokens.
+ * Lives in the scope that was open when it was made.
  */
 public final class Statistics {
   private final Context context;
@@ -19,8 +19,14 @@ public final class Statistics {
 
   /** Starts with no tokens; {@code width} is the number of input channels. */
   public Statistics(Context context, long width) {
+    this(context, context.allocate(DType.F64, width, width), 0);
+  }
+
+  /** Takes over a gram matrix F64 [width, width] that was summed elsewhere. */
+  public Statistics(Context context, Tensor gram, long tokens) {
     this.context = context;
-    this.gram = context.allocate(DType.F64, width, width);
+    this.gram = gram;
+    this.tokens = tokens;
   }
 
   /** Adds the rows of x F32 [tokens, width]. */
@@ -58,7 +64,8 @@ public final class Statistics {
 
   /** Returns Σx² of channel i. */
   public double diagonal(long i) {
-    DoubleBuffer row = gram.buffer(i * width() * Double.BYTES, width() * Double.BYTES).asDoubleBuffer();
+    DoubleBuffer row =
+        gram.buffer(i * width() * Double.BYTES, width() * Double.BYTES).asDoubleBuffer();
     return row.get((int) i);
   }
 

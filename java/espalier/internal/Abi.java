@@ -36,7 +36,8 @@ public final class Abi {
 
   public static native int esp_memory_free(@Cast("void*") long address, long bytes);
 
-  public static native int esp_file_map(String path, @Cast("void**") long address, @Cast("int64_t*") long size);
+  public static native int esp_file_map(
+      String path, @Cast("void**") long address, @Cast("int64_t*") long size);
 
   public static native int esp_file_unmap(@Cast("void*") long address, long size);
 
@@ -52,61 +53,317 @@ public final class Abi {
 
   public static native int esp_variant_runs(int i);
 
-  public static native int esp_variant_pin(@Cast("esp_context*") long ctx, String operation, String name);
+  public static native int esp_variant_pin(
+      @Cast("esp_context*") long ctx, String operation, String name);
 
-  public static native int esp_convert_to_f32(@Cast("esp_context*") long ctx, long n, int dtype, @Cast("const void*") long x, @Cast("float*") long y);
+  public static native int esp_convert_to_f32(
+      @Cast("esp_context*") long ctx,
+      long n,
+      int dtype,
+      @Cast("const void*") long x,
+      @Cast("float*") long y);
 
-  public static native int esp_convert_from_f32(@Cast("esp_context*") long ctx, long n, int dtype, @Cast("const float*") long x, @Cast("void*") long y);
+  public static native int esp_convert_from_f32(
+      @Cast("esp_context*") long ctx,
+      long n,
+      int dtype,
+      @Cast("const float*") long x,
+      @Cast("void*") long y);
 
-  public static native int esp_first_nonfinite(@Cast("esp_context*") long ctx, long n, int dtype, @Cast("const void*") long x, @Cast("int64_t*") long first);
+  public static native int esp_first_nonfinite(
+      @Cast("esp_context*") long ctx,
+      long n,
+      int dtype,
+      @Cast("const void*") long x,
+      @Cast("int64_t*") long first);
 
-  public static native int esp_matmul_dense(@Cast("esp_context*") long ctx, long m, long n, long k, @Cast("const float*") long x, long ldx, int wdtype, @Cast("const void*") long w, long ldw, @Cast("const float*") long bias, @Cast("float*") long y, long ldy);
+  public static native int esp_matmul_dense(
+      @Cast("esp_context*") long ctx,
+      long m,
+      long n,
+      long k,
+      @Cast("const float*") long x,
+      long ldx,
+      int wdtype,
+      @Cast("const void*") long w,
+      long ldw,
+      @Cast("const float*") long bias,
+      @Cast("float*") long y,
+      long ldy);
 
-  public static native int esp_matmul_dense_in_out(@Cast("esp_context*") long ctx, long m, long n, long k, @Cast("const float*") long x, long ldx, int wdtype, @Cast("const void*") long w, long ldw, @Cast("const float*") long bias, @Cast("float*") long y, long ldy);
+  public static native int esp_matmul_dense_in_out(
+      @Cast("esp_context*") long ctx,
+      long m,
+      long n,
+      long k,
+      @Cast("const float*") long x,
+      long ldx,
+      int wdtype,
+      @Cast("const void*") long w,
+      long ldw,
+      @Cast("const float*") long bias,
+      @Cast("float*") long y,
+      long ldy);
 
-  public static native int esp_matmul_w4a16(@Cast("esp_context*") long ctx, long m, long n, long k, @Cast("const float*") long x, long ldx, @Cast("const uint32_t*") long codes, long ldcodes, @Cast("const float*") long scales, @Cast("const int8_t*") long zeros, long group, @Cast("const float*") long bias, @Cast("float*") long y, long ldy);
+  public static native int esp_matmul_w4a16(
+      @Cast("esp_context*") long ctx,
+      long m,
+      long n,
+      long k,
+      @Cast("const float*") long x,
+      long ldx,
+      @Cast("const uint32_t*") long codes,
+      long ldcodes,
+      @Cast("const float*") long scales,
+      @Cast("const int8_t*") long zeros,
+      long group,
+      @Cast("const float*") long bias,
+      @Cast("float*") long y,
+      long ldy);
 
-  public static native int esp_matmul_w8a16(@Cast("esp_context*") long ctx, long m, long n, long k, @Cast("const float*") long x, long ldx, @Cast("const uint32_t*") long codes, long ldcodes, @Cast("const float*") long scales, @Cast("const int8_t*") long zeros, long group, @Cast("const float*") long bias, @Cast("float*") long y, long ldy);
+  public static native int esp_matmul_w8a16(
+      @Cast("esp_context*") long ctx,
+      long m,
+      long n,
+      long k,
+      @Cast("const float*") long x,
+      long ldx,
+      @Cast("const uint32_t*") long codes,
+      long ldcodes,
+      @Cast("const float*") long scales,
+      @Cast("const int8_t*") long zeros,
+      long group,
+      @Cast("const float*") long bias,
+      @Cast("float*") long y,
+      long ldy);
 
-  public static native int esp_matmul_wna16(@Cast("esp_context*") long ctx, int bits, long m, long n, long k, @Cast("const float*") long x, long ldx, @Cast("const uint32_t*") long codes, long ldcodes, @Cast("const float*") long scales, @Cast("const int8_t*") long zeros, long group, @Cast("const int32_t*") long groupIndex, @Cast("const float*") long bias, @Cast("float*") long y, long ldy);
+  public static native int esp_matmul_wna16(
+      @Cast("esp_context*") long ctx,
+      int bits,
+      long m,
+      long n,
+      long k,
+      @Cast("const float*") long x,
+      long ldx,
+      @Cast("const uint32_t*") long codes,
+      long ldcodes,
+      @Cast("const float*") long scales,
+      @Cast("const int8_t*") long zeros,
+      long group,
+      @Cast("const int32_t*") long groupIndex,
+      @Cast("const float*") long bias,
+      @Cast("float*") long y,
+      long ldy);
 
-  public static native int esp_dequantize(@Cast("esp_context*") long ctx, int bits, long n, long k, @Cast("const uint32_t*") long codes, long ldcodes, @Cast("const float*") long scales, @Cast("const int8_t*") long zeros, long group, @Cast("const int32_t*") long groupIndex, @Cast("float*") long w, long ldw);
+  public static native int esp_dequantize(
+      @Cast("esp_context*") long ctx,
+      int bits,
+      long n,
+      long k,
+      @Cast("const uint32_t*") long codes,
+      long ldcodes,
+      @Cast("const float*") long scales,
+      @Cast("const int8_t*") long zeros,
+      long group,
+      @Cast("const int32_t*") long groupIndex,
+      @Cast("float*") long w,
+      long ldw);
 
-  public static native int esp_embedding(@Cast("esp_context*") long ctx, long tokens, long vocabulary, long width, @Cast("const int32_t*") long ids, int dtype, @Cast("const void*") long table, @Cast("float*") long y);
+  public static native int esp_embedding(
+      @Cast("esp_context*") long ctx,
+      long tokens,
+      long vocabulary,
+      long width,
+      @Cast("const int32_t*") long ids,
+      int dtype,
+      @Cast("const void*") long table,
+      @Cast("float*") long y);
 
-  public static native int esp_rms_norm(@Cast("esp_context*") long ctx, long rows, long cols, @Cast("const float*") long x, long ldx, @Cast("const float*") long weight, float eps, @Cast("float*") long y, long ldy);
+  public static native int esp_rms_norm(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      @Cast("const float*") long x,
+      long ldx,
+      @Cast("const float*") long weight,
+      float eps,
+      @Cast("float*") long y,
+      long ldy);
 
-  public static native int esp_layer_norm(@Cast("esp_context*") long ctx, long rows, long cols, @Cast("const float*") long x, long ldx, @Cast("const float*") long weight, @Cast("const float*") long bias, float eps, @Cast("float*") long y, long ldy);
+  public static native int esp_layer_norm(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      @Cast("const float*") long x,
+      long ldx,
+      @Cast("const float*") long weight,
+      @Cast("const float*") long bias,
+      float eps,
+      @Cast("float*") long y,
+      long ldy);
 
-  public static native int esp_rope(@Cast("esp_context*") long ctx, long tokens, long heads, long headDim, long rotary, long start, long positions, @Cast("const float*") long cosines, @Cast("const float*") long sines, @Cast("float*") long x, long ldx);
+  public static native int esp_rope(
+      @Cast("esp_context*") long ctx,
+      long tokens,
+      long heads,
+      long headDim,
+      long rotary,
+      long start,
+      long positions,
+      @Cast("const float*") long cosines,
+      @Cast("const float*") long sines,
+      @Cast("float*") long x,
+      long ldx);
 
-  public static native int esp_attention(@Cast("esp_context*") long ctx, long tokens, long keys, long heads, long kvHeads, long headDim, long start, long window, float scale, @Cast("const float*") long q, long ldq, @Cast("const float*") long k, long ldk, @Cast("const float*") long v, long ldv, @Cast("float*") long y, long ldy);
+  public static native int esp_attention(
+      @Cast("esp_context*") long ctx,
+      long tokens,
+      long keys,
+      long heads,
+      long kvHeads,
+      long headDim,
+      long start,
+      long window,
+      float scale,
+      @Cast("const float*") long q,
+      long ldq,
+      @Cast("const float*") long k,
+      long ldk,
+      @Cast("const float*") long v,
+      long ldv,
+      @Cast("float*") long y,
+      long ldy);
 
-  public static native int esp_silu_mul(@Cast("esp_context*") long ctx, long n, @Cast("const float*") long gate, @Cast("const float*") long up, @Cast("float*") long y);
+  public static native int esp_silu_mul(
+      @Cast("esp_context*") long ctx,
+      long n,
+      @Cast("const float*") long gate,
+      @Cast("const float*") long up,
+      @Cast("float*") long y);
 
-  public static native int esp_activation(@Cast("esp_context*") long ctx, long n, int kind, @Cast("const float*") long x, @Cast("float*") long y);
+  public static native int esp_activation(
+      @Cast("esp_context*") long ctx,
+      long n,
+      int kind,
+      @Cast("const float*") long x,
+      @Cast("float*") long y);
 
-  public static native int esp_add(@Cast("esp_context*") long ctx, long n, @Cast("const float*") long a, @Cast("const float*") long b, @Cast("float*") long y);
+  public static native int esp_add(
+      @Cast("esp_context*") long ctx,
+      long n,
+      @Cast("const float*") long a,
+      @Cast("const float*") long b,
+      @Cast("float*") long y);
 
-  public static native int esp_multiply(@Cast("esp_context*") long ctx, long n, @Cast("const float*") long a, @Cast("const float*") long b, @Cast("float*") long y);
+  public static native int esp_multiply(
+      @Cast("esp_context*") long ctx,
+      long n,
+      @Cast("const float*") long a,
+      @Cast("const float*") long b,
+      @Cast("float*") long y);
 
-  public static native int esp_cross_entropy(@Cast("esp_context*") long ctx, long rows, long vocabulary, @Cast("const float*") long logits, long ldlogits, @Cast("const int32_t*") long targets, @Cast("double*") long loss);
+  public static native int esp_cross_entropy(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long vocabulary,
+      @Cast("const float*") long logits,
+      long ldlogits,
+      @Cast("const int32_t*") long targets,
+      @Cast("double*") long loss);
 
-  public static native int esp_divergence(@Cast("esp_context*") long ctx, long rows, long vocabulary, @Cast("const float*") long p, long ldp, @Cast("const float*") long q, long ldq, @Cast("double*") long kl, @Cast("uint8_t*") long sameTop);
+  public static native int esp_divergence(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long vocabulary,
+      @Cast("const float*") long p,
+      long ldp,
+      @Cast("const float*") long q,
+      long ldq,
+      @Cast("double*") long kl,
+      @Cast("uint8_t*") long sameTop);
 
-  public static native int esp_quantize_range(@Cast("esp_context*") long ctx, long rows, long cols, @Cast("const float*") long w, long ldw, int bits, int symmetric, long group, int scaleDtype, int mseGrid, double mseShrink, double mseNorm, int msePatience, @Cast("float*") long scales, @Cast("int8_t*") long zeros);
+  public static native int esp_quantize_range(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      @Cast("const float*") long w,
+      long ldw,
+      int bits,
+      int symmetric,
+      long group,
+      int scaleDtype,
+      int mseGrid,
+      double mseShrink,
+      double mseNorm,
+      int msePatience,
+      @Cast("float*") long scales,
+      @Cast("int8_t*") long zeros);
 
-  public static native int esp_quantize_nearest(@Cast("esp_context*") long ctx, long rows, long cols, @Cast("const float*") long w, long ldw, int bits, long group, @Cast("const float*") long scales, @Cast("const int8_t*") long zeros, @Cast("int8_t*") long codes);
+  public static native int esp_quantize_nearest(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      @Cast("const float*") long w,
+      long ldw,
+      int bits,
+      long group,
+      @Cast("const float*") long scales,
+      @Cast("const int8_t*") long zeros,
+      @Cast("int8_t*") long codes);
 
-  public static native int esp_pack(@Cast("esp_context*") long ctx, long rows, long cols, int bits, @Cast("const int8_t*") long codes, @Cast("uint32_t*") long words, long ldwords);
+  public static native int esp_pack(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      int bits,
+      @Cast("const int8_t*") long codes,
+      @Cast("uint32_t*") long words,
+      long ldwords);
 
-  public static native int esp_unpack(@Cast("esp_context*") long ctx, long rows, long cols, int bits, @Cast("const uint32_t*") long words, long ldwords, @Cast("int8_t*") long codes);
+  public static native int esp_unpack(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      int bits,
+      @Cast("const uint32_t*") long words,
+      long ldwords,
+      @Cast("int8_t*") long codes);
 
-  public static native int esp_gram(@Cast("esp_context*") long ctx, long tokens, long k, @Cast("const float*") long x, long ldx, @Cast("double*") long h);
+  public static native int esp_gram(
+      @Cast("esp_context*") long ctx,
+      long tokens,
+      long k,
+      @Cast("const float*") long x,
+      long ldx,
+      @Cast("double*") long h);
 
-  public static native int esp_quadratic_form(@Cast("esp_context*") long ctx, long rows, long k, @Cast("const float*") long d, long ldd, @Cast("const double*") long h, @Cast("double*") long value);
+  public static native int esp_quadratic_form(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long k,
+      @Cast("const float*") long d,
+      long ldd,
+      @Cast("const double*") long h,
+      @Cast("double*") long value);
 
-  public static native int esp_cholesky_reversed(@Cast("esp_context*") long ctx, long n, @Cast("double*") long h, @Cast("int64_t*") long pivot);
+  public static native int esp_cholesky_reversed(
+      @Cast("esp_context*") long ctx,
+      long n,
+      @Cast("double*") long h,
+      @Cast("int64_t*") long pivot);
 
-  public static native int esp_gptq_solve(@Cast("esp_context*") long ctx, long rows, long cols, @Cast("float*") long w, @Cast("const double*") long u, int bits, int symmetric, long group, @Cast("const int32_t*") long fixedGroup, int scaleDtype, @Cast("float*") long scales, @Cast("int8_t*") long zeros, @Cast("int8_t*") long codes);
+  public static native int esp_gptq_solve(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      @Cast("float*") long w,
+      @Cast("const double*") long u,
+      int bits,
+      int symmetric,
+      long group,
+      @Cast("const int32_t*") long fixedGroup,
+      int scaleDtype,
+      @Cast("float*") long scales,
+      @Cast("int8_t*") long zeros,
+      @Cast("int8_t*") long codes);
 }

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.internal;
 
+import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.StreamReadConstraints;
-import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.util.DefaultIndenter;
 import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
 import com.fasterxml.jackson.core.util.Separators;
 import com.fasterxml.jackson.databind.DeserializationFeature;
-import com.fasterxml.jackson.databind.cfg.JsonNodeFeature;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.ObjectWriter;
-
+import com.fasterxml.jackson.databind.cfg.JsonNodeFeature;
 
 /** The two Jackson mappers of the project. Both are immutable once built and safe to share. */
 public final class Json {
@@ -57,7 +56,9 @@ public final class Json {
     return printer;
   }
 
-  /** Returns a writer in Hugging Face's style: two spaces, one element a line, {@code "key": value}. */
+  /**
+   * Returns a writer in Hugging Face's style: two spaces, one element a line, {@code "key": value}.
+   */
   public static ObjectWriter pretty() {
     return PRETTY;
   }

@@ -40,7 +40,9 @@ public final class Native {
     }
   }
 
-  /** Returns normally on OK; throws an {@link EspalierException} with the native message otherwise. */
+  /**
+   * Returns normally on OK; throws an {@link EspalierException} with the native message otherwise.
+   */
   public static void check(int status) {
     if (status == OK) {
       return;

@@ -46,8 +46,8 @@ public final class Attention {
   }
 
   /**
-   * Writes y = softmax(scale · q·kᵀ) v over the visible keys: query t stands at {@code start + t} and
-   * sees itself, what is before it, and with a window only the last {@code window} of these.
+   * Writes y = softmax(scale · q·kᵀ) v over the visible keys: query t stands at {@code start + t}
+   * and sees itself, what is before it, and with a window only the last {@code window} of these.
    *
    * @param q F32 [tokens, heads · headWidth]
    * @param keys F32 [n, keyHeads · headWidth], n ≥ start + tokens

@@ -17,8 +17,7 @@ final class Checks {
   /** Requires a tensor of exactly this type and shape and returns it. */
   static Tensor shaped(String name, Tensor tensor, DType dtype, long... dimensions) {
     require(
-        tensor.dtype() == dtype
-            && java.util.Arrays.equals(tensor.shape().toArray(), dimensions),
+        tensor.dtype() == dtype && java.util.Arrays.equals(tensor.shape().toArray(), dimensions),
         name,
         tensor,
         dtype + java.util.Arrays.toString(dimensions));

@@ -14,7 +14,9 @@ import org.bytedeco.javacpp.LongPointer;
 public final class Convert {
   private Convert() {}
 
-  /** Returns a new F32 tensor of the same shape in the current scope: exact widening (F64 rounds). */
+  /**
+   * Returns a new F32 tensor of the same shape in the current scope: exact widening (F64 rounds).
+   */
   public static Tensor toFloat(Context context, Tensor x) {
     Tensor y = context.allocate(DType.F32, x.shape().toArray());
     Native.check(
@@ -23,7 +25,10 @@ public final class Convert {
     return y;
   }
 
-  /** Returns a new tensor of {@code dtype} in the current scope: each F32 value rounded to nearest even. */
+  /**
+   * Returns a new tensor of {@code dtype} in the current scope: each F32 value rounded to nearest
+   * even.
+   */
   public static Tensor fromFloat(Context context, Tensor x, DType dtype) {
     Tensor y = context.allocate(dtype, x.shape().toArray());
     fromFloat(context, x, y);

@@ -45,8 +45,7 @@ public final class LinearAlgebra {
     long n = matrix("h", h, DType.F64).dimension(0);
     shaped("h", h, DType.F64, n, n);
     try (LongPointer pivot = new LongPointer(1)) {
-      int status =
-          Abi.esp_cholesky_reversed(context.handle(), n, h.address(), pivot.address());
+      int status = Abi.esp_cholesky_reversed(context.handle(), n, h.address(), pivot.address());
       if (status == Native.NUMERICAL) {
         return pivot.get();
       }
@@ -61,8 +60,8 @@ public final class LinearAlgebra {
    * @param weight F32 [rows, columns] in processing order; becomes the dequantized result
    * @param factor U of {@link #choleskyReversed}, F64 [columns, columns]
    * @param group columns per group; columns for one group a row
-   * @param fixedGroup I32 [columns], the group of each processed column when scales are given (static
-   *     groups); null when the solver finds them as it reaches a group
+   * @param fixedGroup I32 [columns], the group of each processed column when scales are given
+   *     (static groups); null when the solver finds them as it reaches a group
    * @param scales F32 [rows, columns / group], in or out
    * @param zeros I8 of the same shape, in or out
    * @param codes I8 [rows, columns] out, in processing order

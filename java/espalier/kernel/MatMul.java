@@ -27,7 +27,8 @@ public final class MatMul {
   public static void dense(Context context, Tensor x, Tensor weight, Tensor bias, Tensor y) {
     long k = matrix("x", x, DType.F32).dimension(1);
     long n = weight.dimension(0);
-    require(weight.shape().rank() == 2 && weight.dimension(1) == k, "weight", weight, "[n, " + k + "]");
+    require(
+        weight.shape().rank() == 2 && weight.dimension(1) == k, "weight", weight, "[n, " + k + "]");
     long m = x.dimension(0);
     shaped("y", y, DType.F32, m, n);
     checkBias(bias, n);
@@ -55,7 +56,8 @@ public final class MatMul {
   public static void denseInOut(Context context, Tensor x, Tensor weight, Tensor bias, Tensor y) {
     long k = matrix("x", x, DType.F32).dimension(1);
     long n = weight.dimension(1);
-    require(weight.shape().rank() == 2 && weight.dimension(0) == k, "weight", weight, "[" + k + ", n]");
+    require(
+        weight.shape().rank() == 2 && weight.dimension(0) == k, "weight", weight, "[" + k + ", n]");
     long m = x.dimension(0);
     shaped("y", y, DType.F32, m, n);
     checkBias(bias, n);
@@ -165,7 +167,9 @@ public final class MatMul {
     Native.check(status);
   }
 
-  /** Writes the dense matrix F32 [n, k] that packed codes stand for; operands as in {@link #packed}. */
+  /**
+   * Writes the dense matrix F32 [n, k] that packed codes stand for; operands as in {@link #packed}.
+   */
   public static void dequantize(
       Context context,
       int bits,

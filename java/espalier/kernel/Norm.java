@@ -32,7 +32,10 @@ public final class Norm {
             width));
   }
 
-  /** Writes y = (x − mean) / √(var + eps) · weight + bias for every row; bias may be null, y may be x. */
+  /**
+   * Writes y = (x − mean) / √(var + eps) · weight + bias for every row; bias may be null, y may be
+   * x.
+   */
   public static void layer(
       Context context, Tensor x, Tensor weight, Tensor bias, float eps, Tensor y) {
     long width = weight.elements();

@@ -19,7 +19,8 @@ public final class Quantize {
   /**
    * How a group's range is found.
    *
-   * @param grid candidates on the way from the full range to nothing; 0 takes min and max as they are
+   * @param grid candidates on the way from the full range to nothing; 0 takes min and max as they
+   *     are
    * @param shrink largest part of the range given up, 0..1
    * @param norm exponent of the error that is minimised
    * @param patience worse candidates in a row that end a group's search; 0 tries all
@@ -102,7 +103,10 @@ public final class Quantize {
             codes.address()));
   }
 
-  /** Returns I32 [rows, ⌈columns·bits/32⌉] in the current scope: the bit streams of codes + 2^(bits−1). */
+  /**
+   * Returns I32 [rows, ⌈columns·bits/32⌉] in the current scope: the bit streams of codes +
+   * 2^(bits−1).
+   */
   public static Tensor pack(Context context, Tensor codes, int bits) {
     long rows = matrix("codes", codes, DType.I8).dimension(0);
     long columns = codes.dimension(1);

@@ -7,7 +7,9 @@ import espalier.tensor.Context;
 import java.util.ArrayList;
 import java.util.List;
 
-/** The table of kernel variants: what exists, what runs here, and pinning one for tests and benches. */
+/**
+ * The table of kernel variants: what exists, what runs here, and pinning one for tests and benches.
+ */
 public final class Variants {
   /**
    * One row.

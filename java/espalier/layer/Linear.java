@@ -21,8 +21,8 @@ public sealed interface Linear permits Dense, Quantized {
   Tensor forward(Ops ops, Tensor x);
 
   /**
-   * Returns the matrix as F32 [out, in] in the context's current scope (a copy unless it is stored so).
-   * For solvers and checks; a forward pass never calls it.
+   * Returns the matrix as F32 [out, in] in the context's current scope (a copy unless it is stored
+   * so). For solvers and checks; a forward pass never calls it.
    */
   Tensor weight(Context context);
 

@@ -50,8 +50,7 @@ public record Quantized(
   @Override
   public Tensor weight(Context context) {
     Tensor weight = context.allocate(DType.F32, outFeatures(), inFeatures);
-    MatMul.dequantize(
-        context, scheme.bits(), codes, scales, zeros, group(), groupIndex, weight);
+    MatMul.dequantize(context, scheme.bits(), codes, scales, zeros, group(), groupIndex, weight);
     return weight;
   }
 

@@ -28,7 +28,10 @@ public record Scheme(int bits, boolean symmetric, int groupSize) {
     return columns % group(columns) == 0;
   }
 
-  /** Returns bits per weight with scales of {@code scaleBits} bits and packed zero points counted in. */
+  /**
+   * Returns bits per weight with scales of {@code scaleBits} bits and packed zero points counted
+   * in.
+   */
   public double bitsPerWeight(long columns, int scaleBits) {
     return bits + (scaleBits + (symmetric ? 0 : bits)) / (double) group(columns);
   }

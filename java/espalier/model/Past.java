@@ -26,8 +26,8 @@ public interface Past {
   long position();
 
   /**
-   * Adds this layer's new keys and values (F32 [tokens, keyHeads · headWidth]) and returns all, from
-   * position 0 on, valid until the next append to the layer.
+   * Adds this layer's new keys and values (F32 [tokens, keyHeads · headWidth]) and returns all,
+   * from position 0 on, valid until the next append to the layer.
    */
   KeysValues append(int layer, Tensor keys, Tensor values);
 

@@ -51,7 +51,17 @@ public enum DType {
   /** Returns whether values are floating point (real; {@code C64} is not). */
   public boolean isFloat() {
     return switch (this) {
-      case F4, F6_E2M3, F6_E3M2, F8_E5M2, F8_E4M3, F8_E8M0, F8_E4M3FNUZ, F8_E5M2FNUZ, F16, BF16, F32,
+      case F4,
+          F6_E2M3,
+          F6_E3M2,
+          F8_E5M2,
+          F8_E4M3,
+          F8_E8M0,
+          F8_E4M3FNUZ,
+          F8_E5M2FNUZ,
+          F16,
+          BF16,
+          F32,
           F64 ->
           true;
       default -> false;

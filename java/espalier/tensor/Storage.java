@@ -54,8 +54,7 @@ public final class Storage implements AutoCloseable {
       throw EspalierException.input(file + ": not a readable file", "Check the path.");
     }
     try (LongPointer out = new LongPointer(2)) {
-      Native.check(
-          Abi.esp_file_map(file.toString(), out.address(), out.address() + Long.BYTES));
+      Native.check(Abi.esp_file_map(file.toString(), out.address(), out.address() + Long.BYTES));
       return new Storage(Kind.MAPPED, out.get(0), out.get(1), file.toString());
     }
   }
@@ -89,7 +88,9 @@ public final class Storage implements AutoCloseable {
     return address;
   }
 
-  /** Tells the system that the pages of a mapped range are not needed for now. No effect on data. */
+  /**
+   * Tells the system that the pages of a mapped range are not needed for now. No effect on data.
+   */
   public void forget(long offsetBytes, long bytes) {
     if (kind == Kind.MAPPED) {
       Native.check(Abi.esp_file_forget(address() + offsetBytes, bytes));

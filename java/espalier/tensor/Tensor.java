@@ -7,8 +7,8 @@ import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 
 /**
- * An immutable row-major view into a {@link Storage}. It never owns: whoever owns the storage closes
- * it. The data behind a view of allocated memory may change; the view does not.
+ * An immutable row-major view into a {@link Storage}. It never owns: whoever owns the storage
+ * closes it. The data behind a view of allocated memory may change; the view does not.
  */
 public final class Tensor {
   private final Storage storage;

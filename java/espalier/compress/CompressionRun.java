@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.compress;
+
+import espalier.checkpoint.Checkpoint;
+import espalier.internal.Version;
+import espalier.kernel.Convert;
+import espalier.kernel.Eager;
+import espalier.kernel.Ops;
+import espalier.model.Model;
+import espalier.model.Past;
+import espalier.report.EspalierException;
+import espalier.report.Listener;
+import espalier.report.Report;
+import espalier.tensor.Context;
+import espalier.tensor.Tensor;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * A plan carried out: checks, block loop, output, and the proof that the output is what was
+ * computed.
+ */
+public final class CompressionRun {
+  /** Tokens of the text on which the reopened output is compared. */
+  private static final int PROOF_TOKENS = 64;
+
+  private final Context context;
+  private final Model model;
+  private final Plan plan;
+  private final Report report;
+  private final Listener listener;
+
+  public CompressionRun(Context context, Model model, Plan plan, Report report, Listener listener) {
+    this.context = context;
+    this.model = model;
+    this.plan = plan;
+    this.report = report;
+    this.listener = listener;
+  }
+
+  /**
+   * Compresses the model and writes it to {@code folder}, which must not exist.
+   *
+   * @param texts calibration token ids; may be empty when the plan needs none
+   * @return the report, complete
+   */
+  public Report to(Path folder, long shardBytes, List<int[]> texts) {
+    model.events().forEach(report::event);
+    plan.events().forEach(report::event);
+    requireFinite();
+    describe(folder);
+    try (Output output = new Output(context, model, plan, report, folder, shardBytes);
+        Compression compression = new Compression(context, model, plan, report, listener)) {
+      compression.run(texts, output);
+      output.complete(
+          ModelCard.of(
+              model.checkpoint(), plan.summary(), plan.recipeText(), Version.TEXT, hashes()));
+      prove(output.sealed(), texts);
+      output.publish();
+      return report;
+    }
+  }
+
+  private void describe(Path folder) {
+    report.fact("espalier_version", Version.TEXT);
+    report.fact("source", model.checkpoint().folder().getFileName().toString());
+    report.fact("output", folder.getFileName().toString());
+    report.fact("source_sha256", hashes());
+    report.fact("recipe", plan.recipeText());
+    report.fact("format", plan.dense() ? "dense" : "compressed-tensors pack-quantized");
+    report.fact("state_dtype", model.stateType().name());
+    report.fact("compute_precision", "fp32");
+    report.fact("threads", context.threads());
+    report.fact("cpu_features", Context.cpuFeatures());
+    report.fact("linears_compressed", plan.compressed());
+  }
+
+  private Map<String, String> hashes() {
+    Map<String, String> hashes = new LinkedHashMap<>();
+    hashes.put("weight headers", model.checkpoint().headersSha256());
+    hashes.put("config.json", model.checkpoint().sha256("config.json"));
+    return hashes;
+  }
+
+  /** A NaN poisons every statistic after it, so it must not get in. */
+  private void requireFinite() {
+    Checkpoint checkpoint = model.checkpoint();
+    for (String name : checkpoint.names()) {
+      Tensor tensor = checkpoint.get(name);
+      if (!tensor.dtype().isFloat()) {
+        continue;
+      }
+      long at = Convert.firstNonFinite(context, tensor);
+      if (at >= 0) {
+        throw EspalierException.input(
+            checkpoint.folder() + ": " + name + " holds NaN or infinity at " + place(tensor, at),
+            "Repair or replace the checkpoint; nothing sound can be made from it.");
+      }
+      tensor.forget();
+      listener.checkCancelled();
+    }
+  }
+
+  private static String place(Tensor tensor, long at) {
+    if (tensor.shape().rank() != 2) {
+      return "element " + at;
+    }
+    long columns = tensor.dimension(1);
+    return "row " + at / columns + ", column " + at % columns;
+  }
+
+  /** Reopens what was written and compares its logits with those of the model in memory. */
+  private void prove(Path folder, List<int[]> texts) {
+    int[] text = texts.isEmpty() ? proofText() : texts.get(0);
+    int[] ids = java.util.Arrays.copyOf(text, Math.min(text.length, PROOF_TOKENS));
+    Ops ops = new Eager(context);
+    try (Model reopened = Model.open(folder, context);
+        Context.Scope scope = context.scope()) {
+      Tensor tokens = context.ints(ids, ids.length);
+      float[] expected = model.forward(ops, tokens, Past.NONE).toFloats();
+      float[] found = reopened.forward(ops, tokens, Past.NONE).toFloats();
+      double worst = 0;
+      for (int i = 0; i < expected.length; i++) {
+        worst = Math.max(worst, Math.abs((double) expected[i] - found[i]));
+        if (Float.isNaN(expected[i]) != Float.isNaN(found[i])) {
+          worst = Double.POSITIVE_INFINITY;
+        }
+      }
+      report.fact("reopened_logits_max_difference", worst);
+      // The same kernels on the same bytes: anything but zero means the file is not the model.
+      if (worst > 0) {
+        throw EspalierException.failed(
+            folder + ": logits of the written files differ from the model in memory by " + worst,
+            "This is a fault of ours; please report it with the recipe.");
+      }
+    }
+  }
+
+  /** Spreads ids over the vocabulary when there is no text. */
+  private int[] proofText() {
+    int count = (int) Math.min(PROOF_TOKENS / 2, model.contextLength());
+    int[] ids = new int[count];
+    for (int i = 0; i < count; i++) {
+      ids[i] = (int) ((i * 7919L + 1) % model.vocabulary());
+    }
+    return ids;
+  }
+}

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.compress;
+
+import espalier.codec.ModulePattern;
+import espalier.kernel.Quantize;
+import espalier.layer.Linear;
+import espalier.layer.Scheme;
+import espalier.model.Model;
+import espalier.recipe.Modifier;
+import espalier.recipe.QuantizationArgs;
+import espalier.recipe.Recipe;
+import espalier.recipe.SchemeGroup;
+import espalier.recipe.Targets;
+import espalier.recipe.Targets.Assignment;
+import espalier.recipe.Targets.Module;
+import espalier.report.EspalierException;
+import espalier.report.Event;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeSet;
+
+/**
+ * A recipe applied to a model: what will happen to every linear. Every fault of the request is
+ * raised here, before anything is computed or written.
+ */
+public final class Plan {
+  /** The output head's module name. */
+  static final String HEAD = "lm_head";
+
+  private final Map<String, PlannedLinear> linears;
+  private final Map<Scheme, List<String>> targets;
+  private final List<String> ignored;
+  private final List<Event> events;
+  private final OutputFormat format;
+  private final String recipeText;
+
+  private Plan(
+      Map<String, PlannedLinear> linears,
+      Map<Scheme, List<String>> targets,
+      List<String> ignored,
+      List<Event> events,
+      OutputFormat format,
+      String recipeText) {
+    this.linears = linears;
+    this.targets = targets;
+    this.ignored = ignored;
+    this.events = events;
+    this.format = format;
+    this.recipeText = recipeText;
+  }
+
+  /**
+   * Resolves a recipe over a model.
+   *
+   * @param recipeText the recipe as the user would write it, for report and card
+   * @throws EspalierException (USAGE) for what the recipe gets wrong about this model,
+   *     (UNSUPPORTED) for what this version cannot do, (INPUT) when the model is quantized already
+   */
+  public static Plan of(Model model, Recipe recipe, OutputFormat format, String recipeText) {
+    if (model.codecs().quantized()) {
+      throw EspalierException.input(
+          model.checkpoint().folder()
+              + " is already quantized (config.json has a quantization_config)",
+          "Give the dense checkpoint it was made from; quantizing twice loses quality unseen.");
+    }
+    Targets.Resolution resolution = Targets.resolve(recipe, modules(model));
+    List<Event> events = new ArrayList<>(recipe.notes());
+    events.addAll(resolution.notes());
+    Map<String, PlannedLinear> linears = new LinkedHashMap<>();
+    Map<SchemeGroup, Scheme> used = new LinkedHashMap<>();
+    refuseIndivisible(model, resolution);
+    resolution.check();
+    if (!resolution.attention().isEmpty()) {
+      throw EspalierException.unsupported(
+          "quantization of attention or of the key-value cache is not built yet",
+          "Leave kv_cache_scheme and attention targets out.");
+    }
+    for (String name : resolution.assigned().keySet()) {
+      if (!model.linears().containsKey(name)) {
+        throw EspalierException.unsupported(
+            name
+                + (name.equals(HEAD)
+                    ? " shares its weights with the embedding and cannot be quantized on its own"
+                    : " is not a linear of its own and cannot be quantized yet"),
+            "Add it to the recipe's ignore list.");
+      }
+    }
+    model
+        .linears()
+        .forEach((name, linear) -> linears.put(name, plan(name, linear, resolution, used)));
+    if (used.isEmpty()) {
+      throw EspalierException.usage(
+          "the recipe compresses nothing in this model", "Check its targets and ignore lists.");
+    }
+    Plan plan =
+        new Plan(
+            linears,
+            targets(linears, used),
+            ignored(model, resolution, linears),
+            List.copyOf(events),
+            format,
+            recipeText);
+    return plan;
+  }
+
+  private static List<Module> modules(Model model) {
+    List<Module> modules = new ArrayList<>();
+    TreeSet<String> parents = new TreeSet<>();
+    model
+        .linears()
+        .forEach(
+            (name, linear) -> {
+              int dot = name.lastIndexOf('.');
+              if (dot > 0 && parents.add(name.substring(0, dot))) {
+                String parent = name.substring(0, dot);
+                modules.add(
+                    new Module(parent, parent.contains("attn") ? "Attention" : "MLP", List.of()));
+              }
+              boolean turned = linear instanceof espalier.layer.Dense dense && dense.inOut();
+              modules.add(
+                  turned
+                      ? new Module(name, "Conv1D", List.of("Linear"), linear.inFeatures())
+                      : new Module(name, "Linear", List.of(), linear.inFeatures()));
+            });
+    modules.add(new Module(model.family().embeddingModule(), "Embedding", List.of()));
+    if (model.tied()) {
+      modules.add(new Module(HEAD, "Linear", List.of()));
+    }
+    return modules;
+  }
+
+  /** Names every layer at once: a user who sees one at a time gives up at the third. */
+  private static void refuseIndivisible(Model model, Targets.Resolution resolution) {
+    List<String> layers = new ArrayList<>();
+    int size = 0;
+    for (Map.Entry<String, Assignment> entry : resolution.assigned().entrySet()) {
+      QuantizationArgs weights = entry.getValue().group().weights();
+      Linear linear = model.linears().get(entry.getKey());
+      if (weights != null
+          && linear != null
+          && weights.strategy() == QuantizationArgs.Strategy.GROUP
+          && linear.inFeatures() % weights.groupSize() != 0) {
+        layers.add(entry.getKey() + " (" + linear.inFeatures() + " inputs)");
+        size = weights.groupSize();
+      }
+    }
+    if (!layers.isEmpty()) {
+      throw EspalierException.usage(
+          "group size "
+              + size
+              + " does not divide the inputs of "
+              + layers.size()
+              + " layers: "
+              + String.join(", ", layers),
+          "Choose another group size, or give these layers a config group of their own or ignore them.");
+    }
+  }
+
+  private static PlannedLinear plan(
+      String name, Linear linear, Targets.Resolution resolution, Map<SchemeGroup, Scheme> used) {
+    long out = linear.outFeatures();
+    long in = linear.inFeatures();
+    Assignment assignment = resolution.assigned().get(name);
+    if (assignment == null) {
+      return PlannedLinear.untouched(
+          name, out, in, resolution.ignored().contains(name) ? "ignored" : "not targeted");
+    }
+    QuantizationArgs weights = assignment.group().weights();
+    if (weights == null) {
+      return PlannedLinear.untouched(name, out, in, "its group has no weights");
+    }
+    refuseUnbuilt(name, assignment.group());
+    if (!(assignment.modifier() instanceof WeightModifier modifier)) {
+      throw notBuilt(name, assignment.modifier());
+    }
+    Scheme scheme = scheme(weights);
+    used.put(assignment.group(), scheme);
+    return new PlannedLinear(
+        name, out, in, modifier.method(weights), scheme, range(name, weights), "");
+  }
+
+  private static EspalierException notBuilt(String name, Modifier modifier) {
+    return EspalierException.unsupported(
+        name + ": " + modifier.type() + " is not built yet",
+        "Use GPTQModifier or QuantizationModifier.");
+  }
+
+  private static void refuseUnbuilt(String name, SchemeGroup group) {
+    QuantizationArgs weights = group.weights();
+    String what =
+        group.inputs() != null || group.outputs() != null
+            ? "quantized activations (group " + group.name() + ")"
+            : weights.type() != QuantizationArgs.Type.INT
+                ? "float codes (group " + group.name() + ")"
+                : switch (weights.strategy()) {
+                  case CHANNEL, GROUP -> null;
+                  default -> "strategy " + weights.strategy().text();
+                };
+    if (what == null && weights.actorder() == QuantizationArgs.Actorder.GROUP) {
+      what = "actorder group, which needs an index that readers refuse";
+    }
+    if (what == null && weights.dynamic() != QuantizationArgs.Dynamic.NO) {
+      what = "dynamic weights";
+    }
+    if (what != null) {
+      throw EspalierException.unsupported(
+          name + ": " + what + ": not built yet",
+          "Use integer weights per channel or in groups, such as W4A16 or W8A16.");
+    }
+  }
+
+  private static Scheme scheme(QuantizationArgs weights) {
+    boolean grouped = weights.strategy() == QuantizationArgs.Strategy.GROUP;
+    return new Scheme(weights.numBits(), weights.symmetric(), grouped ? weights.groupSize() : 0);
+  }
+
+  private static Quantize.Range range(String name, QuantizationArgs weights) {
+    String observer = weights.observer() == null ? "memoryless_minmax" : weights.observer();
+    return switch (observer) {
+      case "minmax", "static_minmax", "memoryless_minmax" -> Quantize.Range.MIN_MAX;
+      case "mse", "memoryless_mse" ->
+          new Quantize.Range(
+              (int) number(weights, "grid", Quantize.Range.MSE.grid()),
+              number(weights, "maxshrink", Quantize.Range.MSE.shrink()),
+              number(weights, "norm", Quantize.Range.MSE.norm()),
+              (int) number(weights, "patience", Quantize.Range.MSE.patience()));
+      default ->
+          throw EspalierException.unsupported(
+              name + ": observer " + observer + " is not built yet", "Use minmax or mse.");
+    };
+  }
+
+  private static double number(QuantizationArgs weights, String key, double standard) {
+    return weights.observerOptions().get(key) instanceof Number number
+        ? number.doubleValue()
+        : standard;
+  }
+
+  /**
+   * Returns the target entries of every scheme for the written config: the recipe's own when a
+   * reader would resolve them to the same layers, else the layers by name.
+   */
+  private static Map<Scheme, List<String>> targets(
+      Map<String, PlannedLinear> linears, Map<SchemeGroup, Scheme> used) {
+    Map<Scheme, List<String>> own = new LinkedHashMap<>();
+    used.forEach(
+        (group, scheme) ->
+            own.computeIfAbsent(scheme, s -> new ArrayList<>()).addAll(group.targets()));
+    boolean agrees =
+        linears.values().stream()
+            .filter(PlannedLinear::isCompressed)
+            .allMatch(planned -> planned.scheme().equals(firstMatch(own, planned.name())));
+    if (agrees) {
+      return own;
+    }
+    Map<Scheme, List<String>> byName = new LinkedHashMap<>();
+    linears.values().stream()
+        .filter(PlannedLinear::isCompressed)
+        .forEach(
+            planned ->
+                byName
+                    .computeIfAbsent(planned.scheme(), s -> new ArrayList<>())
+                    .add(planned.name()));
+    return byName;
+  }
+
+  /** Resolves like compressed-tensors: exact name, then expression, then class. */
+  private static Scheme firstMatch(Map<Scheme, List<String>> targets, String name) {
+    Scheme best = null;
+    int specificity = 0;
+    for (Map.Entry<Scheme, List<String>> entry : targets.entrySet()) {
+      for (String target : entry.getValue()) {
+        int match = ModulePattern.of(target).match(name, "Linear");
+        if (match > specificity) {
+          specificity = match;
+          best = entry.getKey();
+        }
+      }
+    }
+    return best;
+  }
+
+  /** Every linear that is not compressed, by name: loaders fail over a list that forgets one. */
+  private static List<String> ignored(
+      Model model, Targets.Resolution resolution, Map<String, PlannedLinear> linears) {
+    List<String> names = new ArrayList<>();
+    for (PlannedLinear planned : linears.values()) {
+      if (!planned.isCompressed()) {
+        names.add(planned.name());
+      }
+    }
+    if (model.tied() && !names.contains(HEAD)) {
+      names.add(HEAD);
+    }
+    return List.copyOf(names);
+  }
+
+  /** Returns what happens to a linear of the model. */
+  PlannedLinear of(String name) {
+    PlannedLinear planned = linears.get(name);
+    if (planned == null) {
+      throw new IllegalArgumentException(name + " is not a linear of the planned model");
+    }
+    return planned;
+  }
+
+  Iterable<PlannedLinear> linears() {
+    return linears.values();
+  }
+
+  /** Returns target entries by scheme, for the config. */
+  Map<Scheme, List<String>> targets() {
+    return targets;
+  }
+
+  /** Returns the linears that stay dense, for the config. */
+  List<String> ignored() {
+    return ignored;
+  }
+
+  List<Event> events() {
+    return events;
+  }
+
+  String recipeText() {
+    return recipeText;
+  }
+
+  boolean dense() {
+    return format == OutputFormat.DENSE;
+  }
+
+  /** Returns how many linears are compressed. */
+  public long compressed() {
+    return linears.values().stream().filter(PlannedLinear::isCompressed).count();
+  }
+
+  /** Returns whether any algorithm needs calibration text. */
+  public boolean needsCalibration() {
+    return linears.values().stream()
+        .anyMatch(planned -> planned.isCompressed() && planned.method().needsStatistics());
+  }
+
+  /** Returns the widest input of a linear that needs statistics. */
+  long widestInput() {
+    return linears.values().stream()
+        .filter(planned -> planned.isCompressed() && planned.method().needsStatistics())
+        .mapToLong(PlannedLinear::in)
+        .max()
+        .orElse(0);
+  }
+
+  /** Returns methods and schemes in a few words. */
+  String summary() {
+    TreeSet<String> words = new TreeSet<>();
+    linears.values().stream()
+        .filter(PlannedLinear::isCompressed)
+        .forEach(planned -> words.add(planned.method().name() + " " + planned.scheme()));
+    return String.join(", ", words);
+  }
+}

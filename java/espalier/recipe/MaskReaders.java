@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.recipe;
+
+import espalier.report.Event;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Readers of pruning by magnitude, of kept masks, of experts, and of AutoRound. */
+public final class MaskReaders {
+  private static final Fields AUTO_ROUND =
+      Fields.none()
+          .integer("iters", 200, 0)
+          .flag("enable_torch_compile", true)
+          .integer("batch_size", 8, 1)
+          .numberOrNull("lr")
+          .text("device_ids", null)
+          .flag("disable_opt_rtn", false);
+
+  private static final Fields MAGNITUDE =
+      Fields.none()
+          .share("init_sparsity", null)
+          .share("final_sparsity", null)
+          .text("update_scheduler", "cubic")
+          .with(
+              "scheduler_args",
+              (options, field) -> options.has(field) ? options.plain(field) : Map.of())
+          .with("mask_structure", MaskReaders::structure)
+          .with("leave_enabled", MaskReaders::leaveEnabled)
+          .never("apply_globally");
+
+  private MaskReaders() {}
+
+  /** Reads MagnitudePruningModifier. */
+  public static Reading magnitude(Options options) {
+    return masked(options, MAGNITUDE);
+  }
+
+  /** Reads ConstantPruningModifier. */
+  public static Reading constant(Options options) {
+    return masked(options, Fields.none());
+  }
+
+  private static Reading masked(Options options, Fields fields) {
+    Map<String, Object> values = new LinkedHashMap<>();
+    for (String step : List.of("start", "end", "update")) {
+      values.put(step, options.numberOrNull(step, null));
+    }
+    if (!options.has("targets")) {
+      throw options.error("targets must be given");
+    }
+    List<String> targets = Selector.check(options, "targets", options.texts("targets", List.of()));
+    if (targets.contains("__ALL__")) {
+      throw options.error(
+          "targets", "__ALL__ is not read any more; did you mean __ALL_PRUNABLE__?");
+    }
+    values.put("targets", targets);
+    values.putAll(fields.read(options));
+    QuantizerReader.commonFields(options);
+    options.finish();
+    return new Reading(
+        options.type(), options.group(), values, List.of(), targets, List.of(), false, false);
+  }
+
+  /** Reads REAPPruningModifier. */
+  public static Reading experts(Options options) {
+    Map<String, Object> values = new LinkedHashMap<>();
+    if (!options.has("sparsity")) {
+      throw options.error("sparsity must be given: the share of experts to drop");
+    }
+    double sparsity = options.number("sparsity", 0);
+    if (sparsity <= 0 || sparsity >= 1) {
+      throw options.error("sparsity", "sparsity must lie strictly between 0 and 1");
+    }
+    values.put("sparsity", sparsity);
+    List<String> ignore = Selector.check(options, "ignore", options.list("ignore", List.of()));
+    values.put("ignore", ignore);
+    String report = options.text("report_path", null);
+    if (report != null && !report.endsWith(".json")) {
+      throw options.error("report_path", "a name that ends in .json is wanted");
+    }
+    values.put("report_path", report);
+    QuantizerReader.commonFields(options);
+    options.finish();
+    return new Reading(
+        options.type(), options.group(), values, List.of(), List.of(), ignore, true, false);
+  }
+
+  /** Reads AutoRoundModifier: the options of a quantizer and its own. */
+  public static Reading autoRound(Options options) {
+    Map<String, Object> values = AUTO_ROUND.read(options);
+    QuantizerOptions shared = new QuantizerReader(options).read(null, true);
+    options.finish();
+    return new Reading(
+        options.type(),
+        options.group(),
+        values,
+        shared.groups(),
+        shared.targets(),
+        shared.ignore(),
+        true,
+        false);
+  }
+
+  private static String structure(Options options, String field) {
+    String text = options.text(field, "unstructured");
+    if (text == null || !text.matches("unstructured|channel|filter|block_[0-9]+")) {
+      throw options.error(field, "unstructured, channel, filter or block_N is wanted");
+    }
+    return text;
+  }
+
+  private static boolean leaveEnabled(Options options, String field) {
+    if (options.flag(field, false)) {
+      options.note(
+          Event.Severity.WARNING, "deprecated-field", field, "read as false; masks end with it");
+    }
+    return false;
+  }
+}

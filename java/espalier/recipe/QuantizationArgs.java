@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.recipe;
+
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+
+/**
+ * How one tensor is quantized, in the vocabulary of compressed-tensors.
+ *
+ * @param numBits 2 to 8; 4 or 8 for floats
+ * @param type integer or float codes
+ * @param symmetric whether zero is the zero code, so that there is no zero point
+ * @param groupSize columns that share a scale; null, or -1 for whole rows
+ * @param strategy what shares a scale; never null
+ * @param blockStructure rows and columns of a block, only with {@link Strategy#BLOCK}, else null
+ * @param dynamic whether scales are worked out as the data comes
+ * @param actorder the order in which GPTQ visits columns, or null for the written one
+ * @param scaleDtype dtype of stored scales, such as {@code uint8}, or null for the model's
+ * @param zeroPointDtype dtype of stored zero points, or null for what follows from the codes
+ * @param observer name of the method that finds ranges, or null
+ * @param observerOptions options of the observer, passed on as they are
+ */
+public record QuantizationArgs(
+    int numBits,
+    Type type,
+    boolean symmetric,
+    Integer groupSize,
+    Strategy strategy,
+    List<Integer> blockStructure,
+    Dynamic dynamic,
+    Actorder actorder,
+    String scaleDtype,
+    String zeroPointDtype,
+    String observer,
+    Map<String, Object> observerOptions) {
+
+  /** What a code is. */
+  public enum Type {
+    INT,
+    FLOAT;
+
+    /** Returns the name in files. */
+    public String text() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+  }
+
+  /** What shares a scale. */
+  public enum Strategy {
+    TENSOR,
+    CHANNEL,
+    GROUP,
+    BLOCK,
+    TOKEN,
+    TENSOR_GROUP,
+    ATTN_HEAD;
+
+    /** Returns the name in files. */
+    public String text() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+
+    /** Returns whether a positive group size belongs to this strategy. */
+    public boolean isGrouped() {
+      return this == GROUP || this == TENSOR_GROUP;
+    }
+  }
+
+  /** When scales are worked out. */
+  public enum Dynamic {
+    /** Once, from calibration or from the weight. */
+    NO,
+    /** For every input. */
+    YES,
+    /** Group scales for every input, under one scale that is fixed beforehand. */
+    LOCAL
+  }
+
+  /** The order in which GPTQ visits columns. */
+  public enum Actorder {
+    /**
+     * Groups are formed as written, columns visited by importance ({@code static} in files too).
+     */
+    WEIGHT,
+    /** Groups are formed along importance, which needs an index per column ({@code dynamic}). */
+    GROUP;
+
+    /** Returns the canonical name in files. */
+    public String text() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+  }
+
+  /** Copies list and map. */
+  public QuantizationArgs {
+    blockStructure = blockStructure == null ? null : List.copyOf(blockStructure);
+    observerOptions = Collections.unmodifiableMap(new LinkedHashMap<>(observerOptions));
+  }
+
+  /** Returns whether the scales are fixed from data before the model runs. */
+  public boolean needsData() {
+    return dynamic != Dynamic.YES;
+  }
+
+  /** Returns a copy with another visiting order. */
+  public QuantizationArgs withActorder(Actorder order) {
+    return copy(groupSize, strategy, order, observer);
+  }
+
+  /** Returns a copy with another observer. */
+  public QuantizationArgs withObserver(String name) {
+    return copy(groupSize, strategy, actorder, name);
+  }
+
+  /** Returns a copy with one scale per {@code columns} columns, or per row for zero or less. */
+  public QuantizationArgs withGroupSize(int columns) {
+    return columns > 0
+        ? copy(columns, Strategy.GROUP, actorder, observer)
+        : copy(null, Strategy.CHANNEL, actorder, observer);
+  }
+
+  private QuantizationArgs copy(Integer size, Strategy shared, Actorder order, String name) {
+    return new QuantizationArgs(
+        numBits,
+        type,
+        symmetric,
+        size,
+        shared,
+        blockStructure,
+        dynamic,
+        order,
+        scaleDtype,
+        zeroPointDtype,
+        name,
+        observerOptions);
+  }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.recipe;
+
+import espalier.recipe.QuantizationArgs.Dynamic;
+import espalier.recipe.QuantizationArgs.Strategy;
+import espalier.recipe.QuantizationArgs.Type;
+import espalier.report.EspalierException;
+import java.util.List;
+import java.util.Locale;
+
+/**
+ * The recipe behind a scheme named on the command line: all linears but the head, one modifier.
+ *
+ * @param yaml the recipe as text, to print or to keep
+ * @param recipe the same, parsed
+ */
+public record ShortForm(String yaml, Recipe recipe) {
+  /** The name that stands for a file in messages about a recipe made here. */
+  public static final String SOURCE = "--scheme";
+
+  private static final List<String> METHODS = List.of("gptq", "rtn");
+
+  /**
+   * Makes and parses the recipe.
+   *
+   * @param scheme a preset, in any case of letters
+   * @param method {@code gptq}, {@code rtn} (round to nearest), or null for gptq where weights are
+   *     integers and rtn where they are floats
+   * @param groupSize null for the preset's own; 0 or -1 for one scale per row
+   * @throws EspalierException of kind USAGE for an unknown scheme or method, or a group size where
+   *     the scheme fixes its own
+   */
+  public static ShortForm of(String scheme, String method, Integer groupSize, Registry registry) {
+    String yaml = yaml(scheme, method, groupSize);
+    return new ShortForm(yaml, Recipe.parse(yaml, SOURCE, registry));
+  }
+
+  /** Returns the text alone; see {@link #of}. */
+  public static String yaml(String scheme, String method, Integer groupSize) {
+    SchemeGroup preset =
+        Presets.find(scheme, "group_0", List.of("Linear"))
+            .orElseThrow(
+                () ->
+                    EspalierException.usage(
+                        "--scheme "
+                            + scheme
+                            + ": no preset scheme has that name"
+                            + RecipeError.didYouMean(Presets.nearest(scheme)),
+                        "Schemes: " + String.join(", ", Presets.names())));
+    boolean gptq = isGptq(preset, method);
+    String name = scheme.toUpperCase(Locale.ROOT);
+    StringBuilder yaml = new StringBuilder();
+    yaml.append("default_stage:\n  default_modifiers:\n");
+    yaml.append(gptq ? "    GPTQModifier:\n" : "    QuantizationModifier:\n");
+    if (groupSize == null) {
+      yaml.append("      scheme: ").append(name).append('\n');
+      yaml.append("      targets: [Linear]\n");
+      yaml.append("      ignore: [lm_head]\n");
+      return yaml.toString();
+    }
+    QuantizationArgs weights = weights(preset, name, groupSize);
+    yaml.append("      ignore: [lm_head]\n");
+    yaml.append("      config_groups:\n");
+    yaml.append("        group_0:  # ").append(name).append(" with another group size\n");
+    yaml.append("          targets: [Linear]\n");
+    yaml.append("          weights: ").append(flow(weights)).append('\n');
+    if (preset.inputs() != null) {
+      yaml.append("          input_activations: ").append(flow(preset.inputs())).append('\n');
+    }
+    return yaml.toString();
+  }
+
+  private static boolean isGptq(SchemeGroup preset, String method) {
+    if (method == null) {
+      return preset.weights() != null && preset.weights().type() == Type.INT;
+    }
+    if (!METHODS.contains(method)) {
+      throw EspalierException.usage(
+          "--method " + method + ": no such method" + nearestMethod(method),
+          "Methods: " + String.join(", ", METHODS));
+    }
+    return method.equals("gptq");
+  }
+
+  private static String nearestMethod(String method) {
+    return RecipeError.didYouMean(Nearest.of(method, METHODS));
+  }
+
+  private static QuantizationArgs weights(SchemeGroup preset, String name, int groupSize) {
+    QuantizationArgs weights = preset.weights();
+    if (weights == null || weights.type() != Type.INT) {
+      throw EspalierException.usage(
+          "--group-size: scheme " + name + " fixes its own",
+          "A group size goes with the schemes of integer weights, such as W4A16.");
+    }
+    if (groupSize < -1) {
+      throw EspalierException.usage(
+          "--group-size " + groupSize + ": a positive number is wanted, or 0 for one scale per row",
+          "Common sizes: 32, 64, 128.");
+    }
+    return weights.withGroupSize(groupSize);
+  }
+
+  private static String flow(QuantizationArgs args) {
+    StringBuilder flow = new StringBuilder("{num_bits: ").append(args.numBits());
+    flow.append(", type: ").append(args.type().text());
+    flow.append(", symmetric: ").append(args.symmetric());
+    flow.append(", strategy: ").append(args.strategy().text());
+    if (args.strategy() == Strategy.GROUP) {
+      flow.append(", group_size: ").append(args.groupSize());
+    }
+    if (args.dynamic() == Dynamic.YES) {
+      flow.append(", dynamic: true");
+    }
+    return flow.append('}').toString();
+  }
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The kernels of loss.h over the lanes of lanes_avx2.h (AVX2, FMA, F16C: 8 lanes); loss.h says what
+// they compute.
+#include "cpu/lanes_avx2.h"
+#include "cpu/exponential.h"
+#include "cpu/loss/loss.h"
+#include "operations.h"
+
+namespace esp {
+
+double cross_entropy_avx2(int64_t vocabulary, const float* logits, int64_t target) {
+  return cross_entropy(vocabulary, logits, target);
+}
+
+double divergence_avx2(int64_t vocabulary, const float* p, const float* q, uint8_t* same_top) {
+  return divergence(vocabulary, p, q, same_top);
+}
+
+}  // namespace esp
