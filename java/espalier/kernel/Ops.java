@@ -18,6 +18,14 @@ public interface Ops {
   /** Tells an observer that {@code x} is about to be the input of the named linears. */
   default void observe(String linear, Tensor x) {}
 
+  /**
+   * Returns whether results must outlive the block that made them, as a tape's must. A model frees
+   * the intermediate results of a block as soon as it is done unless this is true.
+   */
+  default boolean retains() {
+    return false;
+  }
+
   /** Returns table[ids]: F32 [tokens, width] from I32 [tokens]. */
   Tensor embed(Tensor ids, Tensor table);
 

@@ -120,6 +120,20 @@ public final class Context implements AutoCloseable {
       return tensor;
     }
 
+    /** Frees a tensor of this scope before the scope closes; does nothing to any other tensor. */
+    public void drop(Tensor tensor) {
+      if (storages.remove(tensor.storage())) {
+        tensor.storage().close();
+      }
+    }
+
+    /** Releases everything in this scope to the caller, who then closes the storages. */
+    public List<Storage> releaseAll() {
+      List<Storage> released = List.copyOf(storages);
+      storages.clear();
+      return released;
+    }
+
     private void free() {
       storages.forEach(Storage::close);
       storages.clear();

@@ -58,7 +58,8 @@ public record Samples(
 
   static EspalierException missingRow(
       Path file, int line, int id, long embeddingRows, Tokenizer tokenizer) {
-    String text = id < tokenizer.vocabularySize() ? tokenizer.decode(new int[] {id}, false) : "";
+    boolean known = tokenizer != null && id >= 0 && id < tokenizer.vocabularySize();
+    String text = known ? tokenizer.decode(new int[] {id}, false) : "";
     String token = text.isEmpty() ? "token " + id : "token " + id + " ('" + text + "')";
     return EspalierException.input(
         file

@@ -45,6 +45,7 @@ public final class TextData {
   /**
    * Opens a file, looking only at its first bytes.
    *
+   * @param tokenizer null for a model without one, which can then only read {@code input_ids}
    * @param template asked at the first row of messages; may throw or return null if the model has
    *     no chat template
    * @throws EspalierException INPUT if the file is missing, UNSUPPORTED if it is packed or binary
@@ -185,6 +186,7 @@ public final class TextData {
         if (row.text() == null) {
           return Arrays.stream(documents().ids()).flatMapToInt(Arrays::stream).toArray();
         }
+        requireTokenizer(row.line());
         joined.append(any ? BETWEEN : "").append(row.text());
         any = true;
       }
@@ -212,10 +214,19 @@ public final class TextData {
     }
   }
 
+  private void requireTokenizer(int line) {
+    if (tokenizer == null) {
+      throw EspalierException.input(
+          file + ", line " + line + " holds text, but the model has no tokenizer",
+          "add tokenizer.json to the model folder, or give token ids under the key input_ids");
+    }
+  }
+
   private int[] ids(TextRow row) {
     if (row.ids() != null) {
       return row.ids();
     }
+    requireTokenizer(row.line());
     if (row.text() != null) {
       return tokenizer.encode(row.text());
     }

@@ -7,12 +7,15 @@ import espalier.report.EspalierException;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.locks.Lock;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 import java.util.function.LongFunction;
+import java.util.stream.Stream;
 
 /**
  * Texts to token ids and back, by a model folder's {@code tokenizer.json}.
@@ -75,6 +78,17 @@ public final class Tokenizer implements AutoCloseable {
     } catch (IOException | RuntimeException e) {
       throw TokenizerFile.malformed(file.origin(), e.getMessage());
     }
+  }
+
+  /**
+   * Opens the tokenizer of a model folder, or returns nothing when the folder has no file of one.
+   * The caller closes it.
+   */
+  public static Optional<Tokenizer> find(Path modelFolder) {
+    boolean present =
+        Stream.of("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+            .anyMatch(name -> Files.exists(modelFolder.resolve(name)));
+    return present ? Optional.of(open(modelFolder)) : Optional.empty();
   }
 
   /** Returns the ids of {@code text} with the special tokens the file asks for. */

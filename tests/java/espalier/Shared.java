@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import espalier.internal.Json;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.stream.Stream;
+import java.util.stream.StreamSupport;
 import org.junit.jupiter.api.Assumptions;
 
 /**
@@ -34,8 +39,8 @@ public final class Shared {
     }
     try (Stream<Path> list = Files.list(path)) {
       return list.filter(Files::isDirectory).sorted().toList().stream();
-    } catch (java.io.IOException e) {
-      throw new java.io.UncheckedIOException(e);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
   }
 
@@ -43,5 +48,19 @@ public final class Shared {
   public static Path root() {
     String property = System.getProperty("espalier.shared", System.getenv("ESPALIER_SHARED"));
     return Path.of(property == null ? "../shared" : property);
+  }
+
+  /** Returns a JSON file read strictly. */
+  public static JsonNode json(Path file) {
+    try {
+      return Json.STRICT.readTree(Files.readAllBytes(file));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Returns a JSON list of integers. */
+  public static int[] ids(JsonNode list) {
+    return StreamSupport.stream(list.spliterator(), false).mapToInt(JsonNode::intValue).toArray();
   }
 }

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.cli;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import espalier.model.Model;
+import espalier.report.Event;
+import espalier.runtime.Divergence;
+import espalier.runtime.Passages;
+import espalier.runtime.Perplexity;
+import espalier.runtime.Protocol;
+import espalier.text.ChatTemplate;
+import espalier.text.TextData;
+import java.io.PrintStream;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** Measures how well a model predicts a text, and how far it is from its dense original. */
+@Command(
+    name = "eval",
+    header = "Measures perplexity, and divergence from a dense model.",
+    description = {
+      "",
+      "  espalier eval MODEL --data eval.jsonl",
+      "  espalier eval out/q4 --data eval.jsonl --against MODEL --json",
+      "  espalier eval MODEL --data wiki.txt --protocol stream --window 512 --limit 40",
+      ""
+    })
+final class EvalCommand implements Callable<Integer> {
+  @Mixin private CommonOptions common;
+
+  @Parameters(paramLabel = "MODEL", description = "Model folder, dense or compressed.")
+  private Path folder;
+
+  @Option(
+      names = "--data",
+      paramLabel = "FILE",
+      required = true,
+      description = "JSONL with text, messages or input_ids, or plain text.")
+  private Path data;
+
+  @Option(
+      names = "--protocol",
+      paramLabel = "NAME",
+      defaultValue = "docs",
+      description = "docs: each document alone; stream: consecutive windows; llama.cpp: as that tool.")
+  private String protocol;
+
+  @Option(
+      names = "--window",
+      paramLabel = "N",
+      defaultValue = "0",
+      showDefaultValue = picocli.CommandLine.Help.Visibility.NEVER,
+      description = "Tokens of a window (default: 512; for docs, the model's context).")
+  private int window;
+
+  @Option(
+      names = "--against",
+      paramLabel = "DENSE",
+      description = "Folder of the dense model: adds KL divergence and top-1 agreement.")
+  private Path dense;
+
+  @Option(
+      names = "--limit",
+      paramLabel = "N",
+      defaultValue = "0",
+      showDefaultValue = picocli.CommandLine.Help.Visibility.NEVER,
+      description = "Take only the first N documents or windows (default: all).")
+  private int limit;
+
+  @Override
+  public Integer call() {
+    long begun = System.nanoTime();
+    Passages.Choice choice = new Passages.Choice(Protocol.named(protocol), window, limit);
+    if (dense != null) {
+      OpenModel.requireFolder(dense);
+    }
+    try (OpenModel opened = OpenModel.of(folder, common.threads())) {
+      Model model = opened.model();
+      TextData texts = TextData.open(data, opened.tokenizer(), () -> ChatTemplate.open(folder));
+      List<Event> events = new ArrayList<>(model.events());
+      common.warn(events);
+      Passages passages =
+          Passages.of(
+              texts, opened.tokenizer(), choice, model.contextLength(), model.vocabulary());
+      common.warn(passages.events());
+      events.addAll(passages.events());
+      Divergence.Result divergence = null;
+      Perplexity.Result result;
+      if (dense == null) {
+        try (Progress progress = common.progress()) {
+          result = Perplexity.measure(model, opened.ops(), passages, common.listener(progress));
+        }
+      } else {
+        divergence = compare(opened, passages, events);
+        result = divergence.compressed();
+      }
+      double seconds = (System.nanoTime() - begun) * 1e-9;
+      if (common.json()) {
+        common.print(json(result, divergence, events, seconds));
+      } else {
+        table(common.console().out(), result, divergence);
+      }
+      return 0;
+    }
+  }
+
+  private Divergence.Result compare(OpenModel opened, Passages passages, List<Event> events) {
+    try (Model reference = Model.open(dense, opened.context());
+        Progress progress = common.progress()) {
+      common.warn(reference.events());
+      events.addAll(reference.events());
+      return Divergence.measure(
+          reference, opened.model(), opened.ops(), passages, common.listener(progress));
+    }
+  }
+
+  private ObjectNode json(
+      Perplexity.Result result, Divergence.Result divergence, List<Event> events, double seconds) {
+    ObjectNode object =
+        CommonOptions.result()
+            .put("command", "eval")
+            .put("model", folder.toString())
+            .put("data", data.toString())
+            .put("protocol", result.protocol().label())
+            .put("window", result.window())
+            .put("passages", result.passages())
+            .put("tokens", result.tokens())
+            .put("predictions", result.predictions())
+            .put("perplexity", result.perplexity())
+            .put("nats_per_token", result.natsPerToken());
+    if (divergence != null) {
+      object
+          .put("kl", divergence.kl())
+          .put("top1", divergence.topOne())
+          .put("against", dense.toString())
+          .put("against_perplexity", divergence.dense().perplexity());
+    }
+    object
+        .put("token_sha256", result.tokenStreamSha256())
+        .put("precision", "fp32")
+        .put("seconds", Math.round(seconds * 1000) / 1000.0)
+        .put("version", Version.number())
+        .set("events", CommonOptions.events(events));
+    return object;
+  }
+
+  private void table(PrintStream out, Perplexity.Result result, Divergence.Result divergence) {
+    row(out, "perplexity", "%.6f", result.perplexity());
+    row(out, "nats a token", "%.6f", result.natsPerToken());
+    if (divergence != null) {
+      row(out, "against", "%s", dense);
+      row(out, "  its perplexity", "%.6f", divergence.dense().perplexity());
+      row(out, "  KL divergence", "%.6f", divergence.kl());
+      row(out, "  top-1 agreement", "%.4f", divergence.topOne());
+    }
+    row(out, "protocol", "%s, window %d", result.protocol(), result.window());
+    row(out, "predictions", "%d of %d tokens", result.predictions(), result.tokens());
+    row(out, "tokens' SHA-256", "%s", result.tokenStreamSha256());
+  }
+
+  private static void row(PrintStream out, String name, String format, Object... values) {
+    out.println(String.format("%-18s", name) + String.format(Locale.ROOT, format, values));
+  }
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.kernel;
+
+import espalier.tensor.Context;
+import espalier.tensor.DType;
+import espalier.tensor.Tensor;
+
+/** Runs every operation at once through the kernel topics. Results belong to the current scope. */
+public record Eager(Context context) implements Ops {
+  @Override
+  public Tensor embed(Tensor ids, Tensor table) {
+    Tensor y = floats(ids.elements(), table.dimension(1));
+    Elementwise.embed(context, ids, table, y);
+    return y;
+  }
+
+  @Override
+  public Tensor dense(Tensor x, Tensor weight, boolean inOut, Tensor bias) {
+    Tensor y = floats(x.dimension(0), weight.dimension(inOut ? 1 : 0));
+    if (inOut) {
+      MatMul.denseInOut(context, x, weight, bias, y);
+    } else {
+      MatMul.dense(context, x, weight, bias, y);
+    }
+    return y;
+  }
+
+  @Override
+  public Tensor packed(
+      Tensor x,
+      int bits,
+      Tensor codes,
+      Tensor scales,
+      Tensor zeros,
+      long group,
+      Tensor groupIndex,
+      Tensor bias) {
+    Tensor y = floats(x.dimension(0), codes.dimension(0));
+    MatMul.packed(context, bits, x, codes, scales, zeros, group, groupIndex, bias, y);
+    return y;
+  }
+
+  @Override
+  public Tensor rmsNorm(Tensor x, Tensor weight, float eps) {
+    Tensor y = like(x);
+    Norm.rms(context, x, weight, eps, y);
+    return y;
+  }
+
+  @Override
+  public Tensor layerNorm(Tensor x, Tensor weight, Tensor bias, float eps) {
+    Tensor y = like(x);
+    Norm.layer(context, x, weight, bias, eps, y);
+    return y;
+  }
+
+  @Override
+  public Tensor rotate(Tensor x, long heads, long start, Tensor cosines, Tensor sines) {
+    // The kernel turns in place and operands must stay as they are: widening F32 to F32 copies.
+    Tensor y = Convert.toFloat(context, x);
+    Attention.rotate(context, y, heads, start, cosines, sines);
+    return y;
+  }
+
+  @Override
+  public Tensor attention(
+      Tensor q,
+      Tensor keys,
+      Tensor values,
+      long heads,
+      long keyHeads,
+      long start,
+      long window,
+      float scale) {
+    Tensor y = like(q);
+    Attention.causal(context, q, keys, values, heads, keyHeads, start, window, scale, y);
+    return y;
+  }
+
+  @Override
+  public Tensor siluMultiply(Tensor gate, Tensor up) {
+    Tensor y = like(gate);
+    Elementwise.siluMultiply(context, gate, up, y);
+    return y;
+  }
+
+  @Override
+  public Tensor activation(Elementwise.Function function, Tensor x) {
+    Tensor y = like(x);
+    Elementwise.apply(context, function, x, y);
+    return y;
+  }
+
+  @Override
+  public Tensor add(Tensor a, Tensor b) {
+    Tensor y = like(a);
+    Elementwise.add(context, a, b, y);
+    return y;
+  }
+
+  @Override
+  public Tensor multiply(Tensor a, Tensor b) {
+    Tensor y = like(a);
+    Elementwise.multiply(context, a, b, y);
+    return y;
+  }
+
+  @Override
+  public Tensor columns(Tensor x, long from, long to) {
+    Checks.matrix("x", x, DType.F32);
+    long width = x.dimension(1);
+    Checks.require(from >= 0 && from <= to && to <= width, "columns", from + ".." + to, "" + x);
+    Tensor y = floats(x.dimension(0), to - from);
+    long bytes = (to - from) * Float.BYTES;
+    // Row by row, since a buffer reaches 2 GiB and a matrix of activations may be larger.
+    for (long row = 0; row < x.dimension(0); row++) {
+      y.buffer(row * bytes, bytes).put(x.buffer((row * width + from) * Float.BYTES, bytes));
+    }
+    return y;
+  }
+
+  private Tensor floats(long... dimensions) {
+    return context.allocate(DType.F32, dimensions);
+  }
+
+  private Tensor like(Tensor x) {
+    return floats(x.shape().toArray());
+  }
+}

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.model;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import espalier.checkpoint.Checkpoint;
+import espalier.codec.Codecs;
+import espalier.kernel.Ops;
+import espalier.layer.Dense;
+import espalier.layer.Linear;
+import espalier.report.EspalierException;
+import espalier.report.Event;
+import espalier.tensor.Context;
+import espalier.tensor.DType;
+import espalier.tensor.Storage;
+import espalier.tensor.Tensor;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Supplier;
+
+/**
+ * A checkpoint as something that computes: an embedding, blocks, a norm and a head. Linears stay
+ * mapped in the type they are stored in; norms and biases are F32 in memory of the model's own.
+ *
+ * <p>The model owns its checkpoint. It serves one thread at a time, like its context, and may
+ * outlive neither a scope nor another model in any particular order. Intermediate results of a
+ * block are freed when the block is done unless the operations {@linkplain Ops#retains() retain}
+ * them.
+ */
+public final class Model implements AutoCloseable {
+  private final Checkpoint checkpoint;
+  private final Codecs codecs;
+  private final ModelFamily family;
+  private final ModelConfig config;
+  private final StoredWeights weights;
+  private final Tensor embedding; // [vocabulary, hidden]
+  private final Tensor positions; // [contextLength, hidden], null when positions are rotary
+  private final List<Block> blocks;
+  private final Normalization finalNorm;
+  private final boolean tied;
+  private final List<Integer> stopTokens;
+  private final List<String> unknown;
+  private final List<Event> events;
+  private final List<Storage> owned;
+  private Linear head;
+
+  private Model(Checkpoint checkpoint, Context context) {
+    this.checkpoint = checkpoint;
+    String file = checkpoint.folder().resolve("config.json").toString();
+    ObjectNode json =
+        checkpoint
+            .json("config.json")
+            .orElseThrow(
+                () -> EspalierException.input(file + ": no such file", "Give a model folder."));
+    ConfigFields fields = new ConfigFields(file, json);
+    this.family = Families.of(fields);
+    this.codecs = Codecs.of(checkpoint, json);
+    this.weights = new StoredWeights(context, checkpoint, codecs, family);
+    this.stopTokens = stopTokens(checkpoint, fields);
+    try (Context.Scope scope = context.scope()) {
+      this.config = family.configure(fields, weights::rows);
+      weights.expect(config);
+      long vocabulary = config.vocabulary();
+      long width = config.hiddenSize();
+      this.embedding = weights.table(family.embedding(), vocabulary, "vocab_size", width);
+      this.positions =
+          family
+              .positions()
+              .map(m -> weights.table(m, config.contextLength(), "n_positions", width))
+              .orElse(null);
+      List<Block> loaded = new ArrayList<>();
+      for (int layer = 0; layer < config.layers(); layer++) {
+        weights.load(family.vectors(config, layer), weights.layersWanted());
+        loaded.add(family.block(config, layer, weights));
+      }
+      this.blocks = List.copyOf(loaded);
+      weights.load(family.finalVectors(config), "the norm before the head");
+      this.finalNorm = family.finalNorm(config, weights);
+      Optional<Linear> stored = storedHead();
+      this.tied = stored.isEmpty();
+      this.head = stored.orElseGet(() -> new Dense(embedding, null));
+      this.unknown = weights.unknown();
+      List<Event> all = new ArrayList<>(checkpoint.events());
+      all.addAll(weights.events());
+      this.events = List.copyOf(all);
+      this.owned = scope.releaseAll();
+    }
+  }
+
+  /**
+   * Opens a model folder. The caller closes the result, after which none of its tensors may be
+   * used.
+   *
+   * @throws EspalierException (INPUT) naming the first tensor or field that is missing or does not
+   *     fit; (UNSUPPORTED) naming the field of config.json that asks for what we cannot do
+   */
+  public static Model open(Path folder, Context context) {
+    Checkpoint checkpoint = Checkpoint.open(folder);
+    try {
+      return new Model(checkpoint, context);
+    } catch (Throwable e) {
+      checkpoint.close();
+      throw e;
+    }
+  }
+
+  private static List<Integer> stopTokens(Checkpoint checkpoint, ConfigFields config) {
+    String file = "generation_config.json";
+    List<Integer> ids =
+        checkpoint
+            .json(file)
+            .map(node -> new ConfigFields(checkpoint.folder().resolve(file).toString(), node))
+            .map(fields -> fields.ids("eos_token_id"))
+            .orElse(List.of());
+    return List.copyOf(new LinkedHashSet<>(ids.isEmpty() ? config.ids("eos_token_id") : ids));
+  }
+
+  /** Returns the head when it is a matrix of its own. */
+  private Optional<Linear> storedHead() {
+    String name = ModelFamily.HEAD + ".weight";
+    if (!codecs.has(ModelFamily.HEAD)) {
+      if (config.tied()) {
+        return Optional.empty();
+      }
+      throw EspalierException.input(
+          checkpoint.folder() + ": no tensor " + name + ", and tie_word_embeddings is not true",
+          "If the head is the embedding, state \"tie_word_embeddings\": true in config.json.");
+    }
+    if (config.tied()) {
+      Optional<Tensor> stored = checkpoint.find(name);
+      Tensor table = checkpoint.get(weights.storedName(family.embedding()) + ".weight");
+      if (stored.isPresent() && sameBytes(stored.get(), table)) {
+        weights.take(name);
+        return Optional.empty();
+      }
+      weights.note(
+          Event.warning(
+              "head-not-tied",
+              name,
+              "tie_word_embeddings is true but the stored head differs from the embedding;"
+                  + " the stored head counts"));
+    }
+    LinearSpec spec =
+        new LinearSpec(
+            ModelFamily.HEAD,
+            config.hiddenSize(),
+            "the hidden size",
+            config.vocabulary(),
+            "vocab_size",
+            false,
+            false);
+    return Optional.of(weights.linear(spec, "the head"));
+  }
+
+  private static boolean sameBytes(Tensor a, Tensor b) {
+    if (a.dtype() != b.dtype() || !a.shape().equals(b.shape())) {
+      return false;
+    }
+    long chunk = 1L << 28; // buffers reach 2 GiB at most
+    for (long at = 0; at < a.sizeBytes(); at += chunk) {
+      long bytes = Math.min(chunk, a.sizeBytes() - at);
+      if (a.buffer(at, bytes).mismatch(b.buffer(at, bytes)) >= 0) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  public Checkpoint checkpoint() {
+    return checkpoint;
+  }
+
+  public ModelConfig config() {
+    return config;
+  }
+
+  public ModelFamily family() {
+    return family;
+  }
+
+  public Codecs codecs() {
+    return codecs;
+  }
+
+  public List<Block> blocks() {
+    return blocks;
+  }
+
+  /** Returns the map from normalised hidden states to logits. */
+  public Linear head() {
+    return head;
+  }
+
+  /** Replaces the head by another form of the same in and out features. */
+  public void swapHead(Linear linear) {
+    NamedLinears.requireSameWidths(ModelFamily.HEAD, head, linear);
+    head = linear;
+  }
+
+  /** Returns whether the head that was opened is the embedding. */
+  public boolean tied() {
+    return tied;
+  }
+
+  /**
+   * Returns the type hidden states may be kept in: that of the blocks' linears; F32, F16 or BF16.
+   */
+  public DType stateType() {
+    return weights.stateType();
+  }
+
+  /** Returns the positions the model was made for. */
+  public int contextLength() {
+    return config.contextLength();
+  }
+
+  /** Returns the rows of the embedding: ids go from 0 to one below. */
+  public long vocabulary() {
+    return config.vocabulary();
+  }
+
+  /** Returns the embedding, F32, F16 or BF16 [vocabulary, hidden]. */
+  public Tensor embedding() {
+    return embedding;
+  }
+
+  /** Returns every norm's weight and bias, F32, by canonical tensor name; owned and writable. */
+  public Map<String, Tensor> norms() {
+    return Collections.unmodifiableMap(weights.vectors());
+  }
+
+  /**
+   * Returns the embedded ids, F32 [tokens, hidden], in the current scope.
+   *
+   * @param ids I32 [tokens]
+   * @param position of the first id
+   * @throws EspalierException (USAGE) past the end of a learned position table
+   */
+  public Tensor embed(Ops ops, Tensor ids, long position) {
+    if (positions == null) {
+      return ops.embed(ids, embedding);
+    }
+    long end = position + ids.elements();
+    if (end > positions.dimension(0)) {
+      throw EspalierException.usage(
+          checkpoint.folder()
+              + ": "
+              + end
+              + " positions, but the model has learned only "
+              + positions.dimension(0)
+              + " (n_positions)",
+          "Use shorter texts.");
+    }
+    int[] places = new int[Math.toIntExact(ids.elements())];
+    for (int i = 0; i < places.length; i++) {
+      places[i] = Math.toIntExact(position + i);
+    }
+    return scoped(
+        ops,
+        () ->
+            ops.add(
+                ops.embed(ids, embedding),
+                ops.embed(ops.context().ints(places, places.length), positions)));
+  }
+
+  /**
+   * Returns the hidden states after the last block, F32 [tokens, hidden], in the current scope.
+   *
+   * @param ids I32 [tokens]
+   */
+  public Tensor hidden(Ops ops, Tensor ids, Past past) {
+    long position = past.position();
+    if (ops.retains()) {
+      Tensor hidden = embed(ops, ids, position);
+      for (Block block : blocks) {
+        hidden = block.forward(ops, hidden, past);
+      }
+      return hidden;
+    }
+    try (Context.Scope scope = ops.context().scope()) {
+      Tensor hidden = embed(ops, ids, position);
+      for (Block block : blocks) {
+        Tensor input = hidden;
+        hidden = scoped(ops, () -> block.forward(ops, input, past));
+        scope.drop(input);
+      }
+      return scope.keep(hidden);
+    }
+  }
+
+  /**
+   * Returns F32 [tokens, vocabulary] of hidden states after the last block, in the current scope.
+   */
+  public Tensor logits(Ops ops, Tensor hidden) {
+    return scoped(ops, () -> head.forward(ops, finalNorm.apply(ops, hidden)));
+  }
+
+  /** Returns the logits of every position, F32 [tokens, vocabulary], in the current scope. */
+  public Tensor forward(Ops ops, Tensor ids, Past past) {
+    return scoped(ops, () -> logits(ops, hidden(ops, ids, past)));
+  }
+
+  /** Runs a body in a scope of its own that keeps only the result, unless the ops retain all. */
+  private static Tensor scoped(Ops ops, Supplier<Tensor> body) {
+    if (ops.retains()) {
+      return body.get();
+    }
+    try (Context.Scope scope = ops.context().scope()) {
+      return scope.keep(body.get());
+    }
+  }
+
+  /** Returns every linear by canonical name, blocks first, "lm_head" last unless it is tied. */
+  public Map<String, Linear> linears() {
+    Map<String, Linear> linears = new LinkedHashMap<>();
+    blocks.forEach(block -> linears.putAll(block.linears()));
+    if (!tied) {
+      linears.put(ModelFamily.HEAD, head);
+    }
+    return linears;
+  }
+
+  /** Returns how the checkpoint spells a canonical module or tensor name. */
+  public String storedName(String canonical) {
+    return weights.storedName(canonical);
+  }
+
+  /** Returns the checkpoint's tensors that no part of the model reads, in file order. */
+  public List<String> unknownTensors() {
+    return unknown;
+  }
+
+  /** Returns what a user should know about this model, the checkpoint's own events included. */
+  public List<Event> events() {
+    return events;
+  }
+
+  /** Returns the ids that end a text: generation_config.json's, else config.json's. */
+  public List<Integer> stopTokens() {
+    return stopTokens;
+  }
+
+  /** Frees the model's memory and unmaps its files. Closing twice does nothing. */
+  @Override
+  public void close() {
+    if (weights.rotary() != null) {
+      weights.rotary().close();
+    }
+    owned.forEach(Storage::close);
+    checkpoint.close();
+  }
+}
