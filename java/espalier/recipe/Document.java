@@ -126,11 +126,11 @@ final class Document {
         return RecipeError.at(source, line, RecipeError.FILE, "one document per recipe");
       }
       String advice = "A plain scalar that begins with * is an alias; quote a name or a pattern.";
-      return RecipeError.at(source, line, YamlPath.atEnd(text, options()), problem, advice);
+      return RecipeError.at(source, line, YamlPath.at(mark, text, options()), problem, advice);
     }
     if (e instanceof ParserException) {
       String why = problem + "; a plain scalar inside [ ] ends at [ ] { } and a comma, so quote it";
-      return RecipeError.at(source, line, YamlPath.atEnd(text, options()), why);
+      return RecipeError.at(source, line, YamlPath.at(mark, text, options()), why);
     }
     String lineText = line <= text.lines().count() ? text.lines().toList().get(line - 1) : "";
     String why = problem;

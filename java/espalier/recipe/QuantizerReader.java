@@ -258,7 +258,8 @@ final class QuantizerReader {
     if (fields == null) {
       throw map.error(name, "a map with targets is wanted, nothing was given");
     }
-    List<String> targets = Selector.check(fields, "targets", fields.list("targets", null));
+    fields.require("targets");
+    List<String> targets = Selector.check(fields, "targets", fields.list("targets", List.of()));
     SchemeGroup group =
         new SchemeGroup(
             name,

@@ -28,9 +28,9 @@ final class Registries {
             ModifierType.of("AWQModifier", Transforms::awq),
             ModifierType.of("QuIPModifier", Transforms::quip),
             ModifierType.of("SpinQuantModifier", Transforms::spinQuant),
-            ModifierType.of("AutoRoundModifier", MaskReaders::autoRound),
-            ModifierType.of("MagnitudePruningModifier", MaskReaders::magnitude),
-            ModifierType.of("ConstantPruningModifier", MaskReaders::constant),
-            ModifierType.of("REAPPruningModifier", MaskReaders::experts)));
+            ModifierType.of("AutoRoundModifier", AutoRound::read),
+            ModifierType.of("MagnitudePruningModifier", Pruners::magnitude),
+            ModifierType.of("ConstantPruningModifier", Pruners::constant),
+            ModifierType.of("REAPPruningModifier", Pruners::experts)));
   }
 }
