@@ -7,6 +7,7 @@ import espalier.recipe.QuantizationArgs.Strategy;
 import espalier.recipe.QuantizationArgs.Type;
 import espalier.report.Event;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -27,9 +28,26 @@ final class ArgsReader {
   private static final int MAX_BITS = 8;
 
   private static final String[] DTYPES = {
-    "float64", "float32", "float16", "bfloat16", "half", "float", "double",
-    "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
-    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"
+    "float64",
+    "float32",
+    "float16",
+    "bfloat16",
+    "half",
+    "float",
+    "double",
+    "float8_e4m3fn",
+    "float8_e4m3fnuz",
+    "float8_e5m2",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64"
   };
 
   private static final String[] STRATEGIES =
@@ -192,7 +210,7 @@ final class ArgsReader {
 
   private Map<String, Object> plainMap(String field) {
     Options map = options.map(field);
-    Map<String, Object> values = new java.util.LinkedHashMap<>();
+    Map<String, Object> values = new LinkedHashMap<>();
     if (map != null) {
       map.keys().forEach(key -> values.put(key, map.plain(key)));
       map.finish();
@@ -225,8 +243,7 @@ final class ArgsReader {
     if (groupSize != null && groupSize > 0 && !strategy.isGrouped()) {
       throw options.error(
           "group_size",
-          "a positive group_size goes with strategy group or tensor_group, not "
-              + strategy.text());
+          "a positive group_size goes with strategy group or tensor_group, not " + strategy.text());
     }
     if (strategy == Strategy.BLOCK && blocks == null) {
       throw options.missing(
@@ -245,7 +262,10 @@ final class ArgsReader {
         strategy == Strategy.TOKEN || strategy == Strategy.TENSOR || strategy.isGrouped();
     if (dynamic != Dynamic.NO && !able) {
       throw options.error(
-          "dynamic", "strategy " + strategy.text() + " cannot be dynamic; token, tensor, group and"
+          "dynamic",
+          "strategy "
+              + strategy.text()
+              + " cannot be dynamic; token, tensor, group and"
               + " tensor_group can");
     }
     if (dynamic == Dynamic.LOCAL && strategy != Strategy.TENSOR_GROUP) {

@@ -33,8 +33,8 @@ import org.yaml.snakeyaml.reader.StreamReader;
 import org.yaml.snakeyaml.resolver.Resolver;
 
 /**
- * YAML 1.1 text to {@link Datum}. Nothing is ever constructed from a tag. Aliases are counted before
- * they are expanded, merge keys are applied, duplicate keys are refused.
+ * YAML 1.1 text to {@link Datum}. Nothing is ever constructed from a tag. Aliases are counted
+ * before they are expanded, merge keys are applied, duplicate keys are refused.
  */
 final class Document {
   /** An expanded tree beyond this is a bomb, not a recipe. */
@@ -42,17 +42,24 @@ final class Document {
 
   private static final int MAX_DEPTH = 64;
 
-  /** The composer recurses; this keeps it off the end of the stack. Depth proper is ours to check. */
+  /**
+   * The composer recurses; this keeps it off the end of the stack. Depth proper is ours to check.
+   */
   private static final int COMPOSER_DEPTH = 500;
 
   private static final String PYTHON = "tag:yaml.org,2002:python/";
 
-  /** What llm-compressor writes for "not given" and cannot read back: the field counts as absent. */
-  private static final String SENTINEL =
-      PYTHON + "object/apply:llmcompressor.sentinel.Sentinel";
+  /**
+   * What llm-compressor writes for "not given" and cannot read back: the field counts as absent.
+   */
+  private static final String SENTINEL = PYTHON + "object/apply:llmcompressor.sentinel.Sentinel";
 
   private final String source;
-  private final Map<Node, Long> sizes = new IdentityHashMap<>();
+
+  /** The expanded size of a node and the levels below it; an alias counts wherever it stands. */
+  private record Extent(long nodes, int levels) {}
+
+  private final Map<Node, Extent> extents = new IdentityHashMap<>();
   private final Map<Node, Boolean> open = new IdentityHashMap<>();
 
   private Document(String source) {
@@ -93,8 +100,7 @@ final class Document {
   private static Node compose(String text, String source) {
     LoaderOptions options = options();
     try {
-      return new Composer(
-              new ParserImpl(new StreamReader(text), options), new Yaml11(), options)
+      return new Composer(new ParserImpl(new StreamReader(text), options), new Yaml11(), options)
           .getSingleNode();
     } catch (MarkedYAMLException e) {
       throw syntax(text, source, e);
@@ -143,12 +149,12 @@ final class Document {
   }
 
   /** Returns the expanded size of a node; refuses cycles, bombs and depth at the first level. */
-  private long measure(Node node, String path, int line, int depth) {
+  private Extent measure(Node node, String path, int line, int depth) {
     if (open.containsKey(node)) {
       throw RecipeError.at(source, line, path, "alias refers to a node that contains it");
     }
-    Long known = sizes.get(node);
-    if (known != null) {
+    Extent known = extents.get(node);
+    if (known != null && depth + known.levels() <= MAX_DEPTH) {
       return known;
     }
     if (depth > MAX_DEPTH) {
@@ -156,10 +162,13 @@ final class Document {
     }
     open.put(node, true);
     long size = 1;
+    int levels = 0;
     if (node instanceof SequenceNode sequence) {
       int index = 0;
       for (Node item : sequence.getValue()) {
-        size += measure(item, path + "[" + index++ + "]", line, depth + 1);
+        Extent inner = measure(item, path + "[" + index++ + "]", line, depth + 1);
+        size += inner.nodes();
+        levels = Math.max(levels, 1 + inner.levels());
       }
     } else if (node instanceof MappingNode mapping) {
       for (NodeTuple tuple : mapping.getValue()) {
@@ -171,8 +180,10 @@ final class Document {
               path.isEmpty() ? RecipeError.FILE : path,
               "a map or list cannot be a key; {{ }} is an unfilled template variable");
         }
-        size +=
-            1 + measure(tuple.getValueNode(), join(path, key.getValue()), keyLine, depth + 1);
+        String inside = join(path, key.getValue());
+        Extent inner = measure(tuple.getValueNode(), inside, keyLine, depth + 1);
+        size += 1 + inner.nodes();
+        levels = Math.max(levels, 1 + inner.levels());
       }
     }
     open.remove(node);
@@ -180,8 +191,9 @@ final class Document {
       String why = "aliases expand to " + size + " values, more than the " + MAX_NODES + " allowed";
       throw RecipeError.at(source, line, path.isEmpty() ? RecipeError.FILE : path, why);
     }
-    sizes.put(node, size);
-    return size;
+    Extent extent = new Extent(size, levels);
+    extents.put(node, extent);
+    return extent;
   }
 
   private Datum convert(Node node, String path) {
@@ -218,7 +230,9 @@ final class Document {
     return new Mapping(Collections.unmodifiableMap(entries), line(node));
   }
 
-  /** Puts the entries of {@code <<} keys; among several maps the first wins, own keys come later. */
+  /**
+   * Puts the entries of {@code <<} keys; among several maps the first wins, own keys come later.
+   */
   private void merge(List<NodeTuple> tuples, String path, Map<String, Entry> entries) {
     for (NodeTuple tuple : tuples) {
       if (!isMerge((ScalarNode) tuple.getKeyNode())) {
@@ -297,8 +311,8 @@ final class Document {
   }
 
   /**
-   * The implicit types of YAML 1.1 as PyYAML applies them. SnakeYAML's own float takes {@code 1e-2};
-   * PyYAML wants a dot and a signed exponent, and reads the rest as text.
+   * The implicit types of YAML 1.1 as PyYAML applies them. SnakeYAML's own float takes {@code
+   * 1e-2}; PyYAML wants a dot and a signed exponent, and reads the rest as text.
    */
   private static final class Yaml11 extends Resolver {
     private static final String EXPONENT = "([eE][-+][0-9]+)?";

@@ -103,8 +103,7 @@ final class Fields {
 
   Fields entries(String name, List<String> standard) {
     return with(
-        name,
-        (options, field) -> Selector.check(options, field, options.texts(field, standard)));
+        name, (options, field) -> Selector.check(options, field, options.texts(field, standard)));
   }
 
   Fields plain(String name) {

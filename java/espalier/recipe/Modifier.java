@@ -15,7 +15,9 @@ public interface Modifier {
   /** Returns the key of the enclosing group without {@code _modifiers}. */
   String group();
 
-  /** Returns the quantization schemes this modifier sets, in written order; empty if it sets none. */
+  /**
+   * Returns the quantization schemes this modifier sets, in written order; empty if it sets none.
+   */
   List<SchemeGroup> groups();
 
   /** Returns the names, classes and {@code re:} patterns that are spared. */

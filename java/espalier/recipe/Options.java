@@ -241,7 +241,9 @@ public final class Options {
     for (Entry entry : map.entries().values()) {
       if (!entry.textKey()) {
         throw at(
-            entry.keyLine(), entry.key(), "a key must be text; write it as \"" + entry.key() + "\"");
+            entry.keyLine(),
+            entry.key(),
+            "a key must be text; write it as \"" + entry.key() + "\"");
       }
       if (!known.contains(entry.key())) {
         String nearest = RecipeError.didYouMean(Nearest.of(entry.key(), known));
@@ -253,7 +255,9 @@ public final class Options {
     }
   }
 
-  /** Returns the error of a value, on the line of the value ({@code field} may hold {@code [n]}). */
+  /**
+   * Returns the error of a value, on the line of the value ({@code field} may hold {@code [n]}).
+   */
   public EspalierException error(String field, String why) {
     Datum datum = find(field);
     return at(datum == null ? line : datum.line(), field, why);

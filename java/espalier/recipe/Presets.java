@@ -26,7 +26,9 @@ public final class Presets {
     return List.copyOf(ALL.keySet());
   }
 
-  /** Returns the preset as a group of that name for those targets; empty if no preset has the name. */
+  /**
+   * Returns the preset as a group of that name for those targets; empty if no preset has the name.
+   */
   public static Optional<SchemeGroup> find(String preset, String group, List<String> targets) {
     SchemeGroup found = ALL.get(preset.toUpperCase(Locale.ROOT));
     return Optional.ofNullable(found).map(scheme -> scheme.withTargets(group, targets));
@@ -82,8 +84,7 @@ public final class Presets {
         nv,
         inputs(4, Type.FLOAT, 16, Strategy.TENSOR_GROUP, Dynamic.LOCAL, NV_SCALES));
     for (int bits = 4; bits <= 8; bits += 4) {
-      QuantizationArgs mx =
-          weights(bits, Type.FLOAT, true, 32, Strategy.GROUP, null, MX_SCALES);
+      QuantizationArgs mx = weights(bits, Type.FLOAT, true, 32, Strategy.GROUP, null, MX_SCALES);
       put(presets, "MXFP" + bits + "A16", mx, null);
       put(
           presets,

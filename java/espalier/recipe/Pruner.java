@@ -3,7 +3,9 @@ package espalier.recipe;
 
 import java.util.List;
 
-/** A modifier that prunes by layer: a record with one component {@link #options} has all it needs. */
+/**
+ * A modifier that prunes by layer: a record with one component {@link #options} has all it needs.
+ */
 public interface Pruner extends Modifier {
   /** Returns the options as read. */
   PrunerOptions options();

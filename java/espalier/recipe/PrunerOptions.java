@@ -10,7 +10,8 @@ import java.util.List;
  * @param type the modifier's name in recipes
  * @param group the key of the enclosing group without {@code _modifiers}
  * @param sparsity shares of weights that become zero, each in [0, 1)
- * @param perTarget whether there is one share per matched target, in model order, and not one in all
+ * @param perTarget whether there is one share per matched target, in model order, and not one in
+ *     all
  * @param profile {@code owl} to spread sparsity by outliers, or null
  * @param owlM outliers are above this multiple of a layer's mean; null without a profile
  * @param owlLambda how far layers may depart from the mean sparsity; null without a profile
@@ -99,9 +100,7 @@ public record PrunerOptions(
       return List.of(0.0);
     }
     List<Double> values =
-        perTarget
-            ? options.numbers("sparsity", List.of())
-            : List.of(options.number("sparsity", 0));
+        perTarget ? options.numbers("sparsity", List.of()) : List.of(options.number("sparsity", 0));
     for (int i = 0; i < values.size(); i++) {
       if (values.get(i) < 0 || values.get(i) >= 1) {
         throw options.error(
@@ -148,7 +147,6 @@ public record PrunerOptions(
   }
 
   private static void deprecated(Options options, String field, String reason) {
-    options.note(
-        Event.Severity.WARNING, "deprecated-field", field, "read and not used: " + reason);
+    options.note(Event.Severity.WARNING, "deprecated-field", field, "read and not used: " + reason);
   }
 }

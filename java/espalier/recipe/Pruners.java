@@ -38,8 +38,7 @@ public final class Pruners {
       values.put(step, options.numberOrNull(step, null));
     }
     options.require("targets");
-    List<String> targets =
-        Selector.check(options, "targets", options.texts("targets", List.of()));
+    List<String> targets = Selector.check(options, "targets", options.texts("targets", List.of()));
     if (targets.contains("__ALL__")) {
       throw options.error(
           "targets", "__ALL__ is not read any more; did you mean __ALL_PRUNABLE__?");

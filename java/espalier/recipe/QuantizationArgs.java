@@ -81,7 +81,9 @@ public record QuantizationArgs(
 
   /** The order in which GPTQ visits columns. */
   public enum Actorder {
-    /** Groups are formed as written, columns visited by importance ({@code static} in files too). */
+    /**
+     * Groups are formed as written, columns visited by importance ({@code static} in files too).
+     */
     WEIGHT,
     /** Groups are formed along importance, which needs an index per column ({@code dynamic}). */
     GROUP;

@@ -42,13 +42,11 @@ public record QuantizerOptions(
    * @param dampeningFrac share of the Hessian's mean diagonal added to it; null adds nothing
    * @param actorder order given at the level of the modifier, null for none; groups hold the
    *     resolved one
-   * @param batched how many layers of one shape are solved together: {@code auto}, a number, or null
+   * @param batched how many layers of one shape are solved together: {@code auto}, a number, or
+   *     null
    */
   public record Solver(
-      int blockSize,
-      Double dampeningFrac,
-      QuantizationArgs.Actorder actorder,
-      String batched) {}
+      int blockSize, Double dampeningFrac, QuantizationArgs.Actorder actorder, String batched) {}
 
   /**
    * Reads all options of QuantizationModifier, or of GPTQModifier if {@code gptq}, and refuses

@@ -110,11 +110,12 @@ final class QuantizerReader {
     }
   }
 
-  /** Reads what all quantizers share; {@code solver} may be null, {@code alwaysData} adds a need. */
+  /**
+   * Reads what all quantizers share; {@code solver} may be null, {@code alwaysData} adds a need.
+   */
   QuantizerOptions read(Solver solver, boolean alwaysData) {
     commonFields(options);
-    List<String> targets =
-        Selector.check(options, "targets", options.texts("targets", LINEAR));
+    List<String> targets = Selector.check(options, "targets", options.texts("targets", LINEAR));
     List<String> ignore = Selector.check(options, "ignore", options.list("ignore", List.of()));
     if (options.has("scheme") && options.has("config_groups")) {
       throw options.errorAtKey("config_groups", "scheme and config_groups exclude each other");

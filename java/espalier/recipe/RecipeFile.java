@@ -24,8 +24,7 @@ record RecipeFile(Mapping root) {
     byte[] bytes;
     try {
       if (Files.size(file) > MAX_BYTES) {
-        throw RecipeError.at(
-            source, 1, RecipeError.FILE, "larger than 1 MiB: this is no recipe");
+        throw RecipeError.at(source, 1, RecipeError.FILE, "larger than 1 MiB: this is no recipe");
       }
       bytes = Files.readAllBytes(file);
     } catch (IOException e) {
@@ -80,7 +79,9 @@ record RecipeFile(Mapping root) {
     return text.startsWith("\uFEFF") ? text.substring(1) : text;
   }
 
-  /** Returns the text between the first two fences, moved nowhere, so that lines keep their number. */
+  /**
+   * Returns the text between the first two fences, moved nowhere, so that lines keep their number.
+   */
   private static String frontMatter(String text, String source) {
     List<String> lines = text.lines().toList();
     StringBuilder front = new StringBuilder();

@@ -97,7 +97,8 @@ final class RecipeReader {
           Event.warning(
               "awq-one-modifier",
               RecipeError.where(source, entry.keyLine()),
-              inner + ": read as AWQModifier followed by QuantizationModifier, as older versions"
+              inner
+                  + ": read as AWQModifier followed by QuantizationModifier, as older versions"
                   + " meant it"));
       ModifierType rounding = find("QuantizationModifier", entry, inner);
       modifiers.add(modifier(type, entry, inner, name, without(fields, quantizer)));
@@ -125,8 +126,7 @@ final class RecipeReader {
 
   private Modifier modifier(
       ModifierType type, Entry entry, String path, String group, Mapping fields) {
-    Options options =
-        new Options(source, type.name(), group, path, entry.keyLine(), fields, notes);
+    Options options = new Options(source, type.name(), group, path, entry.keyLine(), fields, notes);
     Modifier modifier = type.factory() == null ? null : type.factory().apply(options);
     if (type.notBuilt() != null) {
       String where = RecipeError.where(source, entry.keyLine());
@@ -215,8 +215,7 @@ final class RecipeReader {
     } else {
       return;
     }
-    throw RecipeError.at(
-        source, entry.keyLine(), key, why + "; did you mean " + meant + "?");
+    throw RecipeError.at(source, entry.keyLine(), key, why + "; did you mean " + meant + "?");
   }
 
   private void refuseLostGroup(Entry entry, String path, String stageName) {

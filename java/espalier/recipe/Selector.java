@@ -50,8 +50,7 @@ final class Selector {
   /** Compiles an entry; throws PatternSyntaxException. */
   static Selector of(String text) {
     boolean regex = text.startsWith(PREFIX);
-    return new Selector(
-        text, regex ? PythonRegex.compile(text.substring(PREFIX.length())) : null);
+    return new Selector(text, regex ? PythonRegex.compile(text.substring(PREFIX.length())) : null);
   }
 
   /** Compiles entries that {@link #check} has passed. */
@@ -83,9 +82,7 @@ final class Selector {
       return Optional.of(Match.NAME);
     }
     Set<String> classes = KINDS.getOrDefault(text, Set.of(text));
-    return module.isOne(classes)
-        ? Optional.of(Match.CLASS)
-        : Optional.empty();
+    return module.isOne(classes) ? Optional.of(Match.CLASS) : Optional.empty();
   }
 
   /** Returns whether any of the entries matches a module. */

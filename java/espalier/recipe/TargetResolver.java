@@ -160,8 +160,7 @@ final class TargetResolver {
     String parent = name.contains(".") ? name.substring(0, name.lastIndexOf('.')) : "";
     for (Module other : modules) {
       boolean child =
-          other.name().startsWith(name + ".")
-              && other.name().indexOf('.', name.length() + 1) < 0;
+          other.name().startsWith(name + ".") && other.name().indexOf('.', name.length() + 1) < 0;
       boolean near = child || other.name().equals(parent) && !parent.isEmpty();
       if (near && claims.stream().anyMatch(c -> c.selector().match(other).isPresent())) {
         return;
@@ -193,7 +192,10 @@ final class TargetResolver {
             Event.warning(
                 "target-without-effect",
                 places.where(place),
-                place.field() + ": " + text + " matches containers only; schemes go to the"
+                place.field()
+                    + ": "
+                    + text
+                    + " matches containers only; schemes go to the"
                     + " linears inside, which it does not match"));
       }
     }
@@ -206,14 +208,20 @@ final class TargetResolver {
             Event.warning(
                 "unmatched-ignore",
                 places.where(place),
-                place.field() + ": ignore entry " + text + " matches no module of the model"
+                place.field()
+                    + ": ignore entry "
+                    + text
+                    + " matches no module of the model"
                     + hint(text)));
       } else if (onlyContainers(matched)) {
         notes.add(
             Event.warning(
                 "ignore-without-effect",
                 places.where(place),
-                place.field() + ": " + text + " matches containers only; the linears inside"
+                place.field()
+                    + ": "
+                    + text
+                    + " matches containers only; the linears inside"
                     + " are not spared"));
       }
     }

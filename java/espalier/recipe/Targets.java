@@ -6,6 +6,7 @@ import espalier.report.Event;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 
@@ -47,7 +48,7 @@ public final class Targets {
     }
 
     boolean isAttention() {
-      return className.toLowerCase(java.util.Locale.ROOT).contains("attention");
+      return className.toLowerCase(Locale.ROOT).contains("attention");
     }
   }
 
@@ -99,8 +100,7 @@ public final class Targets {
    * is a container prunes the linears and convolutions inside; a list of sparsities has one entry
    * per matched target in model order, else a usage error is thrown.
    */
-  public static Map<String, Double> sparsities(
-      Recipe recipe, Pruner pruner, List<Module> modules) {
+  public static Map<String, Double> sparsities(Recipe recipe, Pruner pruner, List<Module> modules) {
     Map<String, List<String>> matched = pruned(pruner, modules);
     List<Double> values = pruner.options().sparsity();
     if (pruner.options().perTarget() && values.size() != matched.size()) {

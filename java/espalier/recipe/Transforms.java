@@ -122,14 +122,7 @@ public final class Transforms {
     QuantizerReader.commonFields(options);
     options.finish();
     return new Reading(
-        options.type(),
-        options.group(),
-        values,
-        List.of(),
-        targets,
-        ignore,
-        data,
-        quantizerAfter);
+        options.type(), options.group(), values, List.of(), targets, ignore, data, quantizerAfter);
   }
 
   private static List<String> rotations(
@@ -139,8 +132,7 @@ public final class Transforms {
       String canonical = upper ? name.toUpperCase(Locale.ROOT) : Options.lower(name);
       if (!List.of(known).contains(canonical)) {
         throw options.error(
-            "rotations[" + names.size() + "]",
-            name + " is none of " + String.join(", ", known));
+            "rotations[" + names.size() + "]", name + " is none of " + String.join(", ", known));
       }
       names.add(canonical);
     }

@@ -43,8 +43,19 @@ final class PythonRegexTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "(a", "a)", "[a", "*a", "a\\", "\\q", "\\p{L}", "\\Qa\\E", "(?P<1>a)", "(?P<x", "(?(1)a|b)",
-        "(?#a", "a**"
+        "(a",
+        "a)",
+        "[a",
+        "*a",
+        "a\\",
+        "\\q",
+        "\\p{L}",
+        "\\Qa\\E",
+        "(?P<1>a)",
+        "(?P<x",
+        "(?(1)a|b)",
+        "(?#a",
+        "a**"
       })
   void refusesWhatPythonRefuses(String pattern) {
     assertThrows(PatternSyntaxException.class, () -> PythonRegex.compile(pattern));

@@ -23,8 +23,7 @@ final class Registries {
             ModifierType.of("SparseGPTModifier", o -> new Pruning(PrunerOptions.read(o, true))),
             ModifierType.of("WandaPruningModifier", o -> new Pruning(PrunerOptions.read(o, false))),
             ModifierType.of("SmoothQuantModifier", Transforms::smoothQuant),
-            ModifierType.of(
-                "LogarithmicEqualizationModifier", Transforms::logarithmicEqualization),
+            ModifierType.of("LogarithmicEqualizationModifier", Transforms::logarithmicEqualization),
             ModifierType.of("AWQModifier", Transforms::awq),
             ModifierType.of("QuIPModifier", Transforms::quip),
             ModifierType.of("SpinQuantModifier", Transforms::spinQuant),

@@ -43,8 +43,7 @@ final class ShortFormTest {
       assertEquals(Strategy.CHANNEL, only("W4A8", null, rows).groups().get(0).weights().strategy());
     }
     SchemeGroup sameAsPreset = only("W4A8", "rtn", 128).groups().get(0);
-    assertEquals(
-        Presets.find("W4A8", "group_0", List.of("Linear")).orElseThrow(), sameAsPreset);
+    assertEquals(Presets.find("W4A8", "group_0", List.of("Linear")).orElseThrow(), sameAsPreset);
   }
 
   @Test

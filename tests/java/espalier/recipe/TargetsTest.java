@@ -108,11 +108,11 @@ final class TargetsTest {
 
   @Test
   void columnsMustBeMultiplesOfTheGroupSize() {
-    String options = "GPTQModifier: {config_groups: {g: {targets: [Linear], weights: "
-        + "{num_bits: 4, group_size: 64}}}%s}";
+    String options =
+        "GPTQModifier: {config_groups: {g: {targets: [Linear], weights: "
+            + "{num_bits: 4, group_size: 64}}}%s}";
     String message =
-        assertThrows(
-                EspalierException.class, () -> resolve(String.format(options, "")).check())
+        assertThrows(EspalierException.class, () -> resolve(String.format(options, "")).check())
             .getMessage();
     assertTrue(message.contains("config_groups.g.weights.group_size: "), message);
     assertTrue(message.contains("layers.0.self_attn.q (96)"), message);
@@ -121,8 +121,9 @@ final class TargetsTest {
 
   @Test
   void attentionIsTargetedOnlyByItself() {
-    String group = "QuantizationModifier: {config_groups: {g: {targets: ['%s'], "
-        + "input_activations: {num_bits: 8}}}}";
+    String group =
+        "QuantizationModifier: {config_groups: {g: {targets: ['%s'], "
+            + "input_activations: {num_bits: 8}}}}";
     assertEquals(2, resolve(String.format(group, "re:.*self_attn$")).attention().size());
     assertEquals(0, resolve(String.format(group, "re:.*self_attn.*")).attention().size());
   }
