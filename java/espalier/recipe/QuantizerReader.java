@@ -135,7 +135,8 @@ final class QuantizerReader {
     boolean follows = !configured && targets.equals(LINEAR) && ignore.isEmpty();
     if (follows && !alwaysData) {
       throw options.error(
-          "nothing to do: none of scheme, config_groups, kv_cache_scheme, targets, ignore is given");
+          "nothing to do: none of scheme, config_groups, kv_cache_scheme, targets and ignore"
+              + " is given");
     }
     if (!configured && !follows && !(targets.isEmpty() && ignore.isEmpty())) {
       options.note(
