@@ -135,6 +135,9 @@ public final class Compression implements AutoCloseable {
       return linear;
     }
     long start = System.nanoTime();
+    if (statistics != null) {
+      planned.method().prepare(statistics);
+    }
     try (Context.Scope scope = context.scope()) {
       DType scaleType = linear instanceof Dense dense ? dense.matrix().dtype() : DType.F32;
       LinearInput input =

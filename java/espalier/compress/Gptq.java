@@ -49,6 +49,11 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
   }
 
   @Override
+  public void prepare(Statistics statistics) {
+    statistics.factor(damping, actOrder);
+  }
+
+  @Override
   public LinearResult apply(LinearInput input, Context context) {
     Statistics statistics = input.statistics();
     List<Event> events = new ArrayList<>();

@@ -11,6 +11,12 @@ public interface LinearMethod {
   /** Returns whether {@link LinearInput#statistics()} must be there. */
   boolean needsStatistics();
 
+  /**
+   * Does the work that all linears of one input share, such as factoring the Hessian; its tensors
+   * lie in the context's current scope, which must outlive the calls of {@link #apply}.
+   */
+  default void prepare(Statistics statistics) {}
+
   /** Returns the compressed linear; new tensors lie in the context's current scope. */
   LinearResult apply(LinearInput input, Context context);
 }

@@ -1,19 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
+import espalier.recipe.AutoRound;
+import espalier.recipe.Modifier;
 import espalier.recipe.ModifierType;
+import espalier.recipe.Options;
+import espalier.recipe.PrunerOptions;
+import espalier.recipe.Pruners;
 import espalier.recipe.Registry;
+import espalier.recipe.Transforms;
 import java.util.List;
+import java.util.function.Function;
 
 /** Every modifier a recipe may name: one line each. */
 public final class Modifiers {
-  private static final String LATER = "it is read and checked, but not built yet";
-
   public static final Registry REGISTRY =
       new Registry(
           List.of(
               ModifierType.of("GPTQModifier", GptqModifier::read),
-              ModifierType.of("QuantizationModifier", RoundingModifier::read)));
+              ModifierType.of("QuantizationModifier", RoundingModifier::read),
+              later("SparseGPTModifier", options -> pruner(options, true)),
+              later("WandaPruningModifier", options -> pruner(options, false)),
+              later("MagnitudePruningModifier", Pruners::magnitude),
+              later("ConstantPruningModifier", Pruners::constant),
+              later("REAPPruningModifier", Pruners::experts),
+              later("SmoothQuantModifier", Transforms::smoothQuant),
+              later("LogarithmicEqualizationModifier", Transforms::logarithmicEqualization),
+              later("AWQModifier", Transforms::awq),
+              later("QuIPModifier", Transforms::quip),
+              later("SpinQuantModifier", Transforms::spinQuant),
+              later("AutoRoundModifier", AutoRound::read)));
 
   private Modifiers() {}
+
+  /** A modifier whose options are checked and which is then refused by name. */
+  private static ModifierType later(String name, Function<Options, Modifier> read) {
+    return ModifierType.notBuilt(name, read, "it is read and checked, but not built yet");
+  }
+
+  /** The pruners have no algorithm yet; their options are read so that faults are named. */
+  private static Modifier pruner(Options options, boolean solver) {
+    return new UnbuiltPruner(PrunerOptions.read(options, solver));
+  }
+
+  private record UnbuiltPruner(PrunerOptions options) implements espalier.recipe.Pruner {}
 }

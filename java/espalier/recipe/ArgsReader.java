@@ -7,6 +7,7 @@ import espalier.recipe.QuantizationArgs.Strategy;
 import espalier.recipe.QuantizationArgs.Type;
 import espalier.report.Event;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -209,7 +210,7 @@ final class ArgsReader {
 
   private Map<String, Object> plainMap(String field) {
     Options map = options.map(field);
-    Map<String, Object> values = new java.util.LinkedHashMap<>();
+    Map<String, Object> values = new LinkedHashMap<>();
     if (map != null) {
       map.keys().forEach(key -> values.put(key, map.plain(key)));
       map.finish();

@@ -3,6 +3,7 @@ package espalier.recipe;
 
 import java.math.BigInteger;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 
 /**
@@ -45,7 +46,7 @@ sealed interface Datum {
 
     /** Returns the value of a BOOLEAN scalar. */
     boolean truth() {
-      return switch (text.toLowerCase(java.util.Locale.ROOT)) {
+      return switch (text.toLowerCase(Locale.ROOT)) {
         case "yes", "on", "true" -> true;
         default -> false;
       };
@@ -82,7 +83,7 @@ sealed interface Datum {
     /** Returns the value of a FLOAT scalar; throws NumberFormatException. */
     double real() {
       String digits = text.replace("_", "");
-      String lower = digits.toLowerCase(java.util.Locale.ROOT);
+      String lower = digits.toLowerCase(Locale.ROOT);
       if (lower.endsWith(".inf")) {
         return lower.startsWith("-") ? Double.NEGATIVE_INFINITY : Double.POSITIVE_INFINITY;
       }

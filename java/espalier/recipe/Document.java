@@ -55,7 +55,11 @@ final class Document {
   private static final String SENTINEL = PYTHON + "object/apply:llmcompressor.sentinel.Sentinel";
 
   private final String source;
-  private final Map<Node, Long> sizes = new IdentityHashMap<>();
+
+  /** The expanded size of a node and the levels below it; an alias counts wherever it stands. */
+  private record Extent(long nodes, int levels) {}
+
+  private final Map<Node, Extent> extents = new IdentityHashMap<>();
   private final Map<Node, Boolean> open = new IdentityHashMap<>();
 
   private Document(String source) {
@@ -128,11 +132,11 @@ final class Document {
         return RecipeError.at(source, line, RecipeError.FILE, "one document per recipe");
       }
       String advice = "A plain scalar that begins with * is an alias; quote a name or a pattern.";
-      return RecipeError.at(source, line, YamlPath.atEnd(text, options()), problem, advice);
+      return RecipeError.at(source, line, YamlPath.at(mark, text, options()), problem, advice);
     }
     if (e instanceof ParserException) {
       String why = problem + "; a plain scalar inside [ ] ends at [ ] { } and a comma, so quote it";
-      return RecipeError.at(source, line, YamlPath.atEnd(text, options()), why);
+      return RecipeError.at(source, line, YamlPath.at(mark, text, options()), why);
     }
     String lineText = line <= text.lines().count() ? text.lines().toList().get(line - 1) : "";
     String why = problem;
@@ -145,12 +149,12 @@ final class Document {
   }
 
   /** Returns the expanded size of a node; refuses cycles, bombs and depth at the first level. */
-  private long measure(Node node, String path, int line, int depth) {
+  private Extent measure(Node node, String path, int line, int depth) {
     if (open.containsKey(node)) {
       throw RecipeError.at(source, line, path, "alias refers to a node that contains it");
     }
-    Long known = sizes.get(node);
-    if (known != null) {
+    Extent known = extents.get(node);
+    if (known != null && depth + known.levels() <= MAX_DEPTH) {
       return known;
     }
     if (depth > MAX_DEPTH) {
@@ -158,10 +162,13 @@ final class Document {
     }
     open.put(node, true);
     long size = 1;
+    int levels = 0;
     if (node instanceof SequenceNode sequence) {
       int index = 0;
       for (Node item : sequence.getValue()) {
-        size += measure(item, path + "[" + index++ + "]", line, depth + 1);
+        Extent inner = measure(item, path + "[" + index++ + "]", line, depth + 1);
+        size += inner.nodes();
+        levels = Math.max(levels, 1 + inner.levels());
       }
     } else if (node instanceof MappingNode mapping) {
       for (NodeTuple tuple : mapping.getValue()) {
@@ -173,7 +180,10 @@ final class Document {
               path.isEmpty() ? RecipeError.FILE : path,
               "a map or list cannot be a key; {{ }} is an unfilled template variable");
         }
-        size += 1 + measure(tuple.getValueNode(), join(path, key.getValue()), keyLine, depth + 1);
+        String inside = join(path, key.getValue());
+        Extent inner = measure(tuple.getValueNode(), inside, keyLine, depth + 1);
+        size += 1 + inner.nodes();
+        levels = Math.max(levels, 1 + inner.levels());
       }
     }
     open.remove(node);
@@ -181,8 +191,9 @@ final class Document {
       String why = "aliases expand to " + size + " values, more than the " + MAX_NODES + " allowed";
       throw RecipeError.at(source, line, path.isEmpty() ? RecipeError.FILE : path, why);
     }
-    sizes.put(node, size);
-    return size;
+    Extent extent = new Extent(size, levels);
+    extents.put(node, extent);
+    return extent;
   }
 
   private Datum convert(Node node, String path) {

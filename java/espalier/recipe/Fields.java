@@ -59,8 +59,11 @@ final class Fields {
     return with(
         name,
         (options, field) -> {
+          if (standard == null) {
+            options.require(field);
+          }
           if (standard == null && !options.has(field)) {
-            throw options.error(field + " must be given");
+            return 0.0;
           }
           double value = options.number(field, standard == null ? 0 : standard);
           if (value < 0 || value > 1) {

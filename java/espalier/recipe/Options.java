@@ -32,6 +32,7 @@ public final class Options {
   private final Mapping map;
   private final List<Event> notes;
   private final Set<String> known = new LinkedHashSet<>();
+  private final List<String> missing = new ArrayList<>();
 
   Options(
       String source,
@@ -228,7 +229,14 @@ public final class Options {
     known.addAll(Arrays.asList(fields));
   }
 
-  /** Refuses the first field that no accessor has asked for. */
+  /** Has {@link #finish} refuse the map if the field is absent or null. */
+  public void require(String field) {
+    if (!has(field)) {
+      missing.add(field);
+    }
+  }
+
+  /** Refuses the first field that no accessor has asked for, then what is required and missing. */
   public void finish() {
     for (Entry entry : map.entries().values()) {
       if (!entry.textKey()) {
@@ -241,6 +249,9 @@ public final class Options {
         String nearest = RecipeError.didYouMean(Nearest.of(entry.key(), known));
         throw at(entry.keyLine(), entry.key(), "unknown field" + nearest);
       }
+    }
+    if (!missing.isEmpty()) {
+      throw at(line, missing.get(0), "must be given");
     }
   }
 

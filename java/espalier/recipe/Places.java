@@ -17,7 +17,7 @@ import java.util.Map;
  * when the model is known. Immutable once the recipe is read.
  */
 final class Places {
-  /** The places of a recipe that came from no file. */
+  /** The places of a recipe that came from no file: empty, and nothing is ever added to it. */
   static final Places NONE = new Places("recipe");
 
   /** A place: line (1-based) and dotted field. */

@@ -95,8 +95,9 @@ public record PrunerOptions(
   }
 
   private static List<Double> sparsity(Options options, boolean perTarget) {
+    options.require("sparsity");
     if (!options.has("sparsity")) {
-      throw options.error("sparsity must be given: the share of weights that become zero");
+      return List.of(0.0);
     }
     List<Double> values =
         perTarget ? options.numbers("sparsity", List.of()) : List.of(options.number("sparsity", 0));

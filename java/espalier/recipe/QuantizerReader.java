@@ -135,7 +135,8 @@ final class QuantizerReader {
     boolean follows = !configured && targets.equals(LINEAR) && ignore.isEmpty();
     if (follows && !alwaysData) {
       throw options.error(
-          "nothing to do: none of scheme, config_groups, kv_cache_scheme, targets, ignore is given");
+          "nothing to do: none of scheme, config_groups, kv_cache_scheme, targets and ignore"
+              + " is given");
     }
     if (!configured && !follows && !(targets.isEmpty() && ignore.isEmpty())) {
       options.note(
@@ -259,7 +260,8 @@ final class QuantizerReader {
     if (fields == null) {
       throw map.error(name, "a map with targets is wanted, nothing was given");
     }
-    List<String> targets = Selector.check(fields, "targets", fields.list("targets", null));
+    fields.require("targets");
+    List<String> targets = Selector.check(fields, "targets", fields.list("targets", List.of()));
     SchemeGroup group =
         new SchemeGroup(
             name,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.recipe;
 
+import espalier.report.EspalierException;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
@@ -73,7 +74,7 @@ final class Selector {
   /** Returns how this entry matches a module, or empty. */
   Optional<Match> match(Targets.Module module) {
     if (pattern != null) {
-      return pattern.matcher(module.name()).lookingAt()
+      return pattern.matcher(new Bounded(module.name(), text)).lookingAt()
           ? Optional.of(Match.REGEX)
           : Optional.empty();
     }
@@ -87,5 +88,45 @@ final class Selector {
   /** Returns whether any of the entries matches a module. */
   static boolean any(List<Selector> selectors, Targets.Module module) {
     return selectors.stream().anyMatch(selector -> selector.match(module).isPresent());
+  }
+
+  /** A name that counts how often it is looked at, so that no pattern backtracks for ever. */
+  private static final class Bounded implements CharSequence {
+    /** Ordinary patterns look at a character of a name a few dozen times. */
+    private static final int MAX_LOOKS = 1_000_000;
+
+    private final String name;
+    private final String pattern;
+    private int looks;
+
+    Bounded(String name, String pattern) {
+      this.name = name;
+      this.pattern = pattern;
+    }
+
+    @Override
+    public char charAt(int index) {
+      if (++looks > MAX_LOOKS) {
+        throw EspalierException.usage(
+            "pattern " + pattern + " takes too long on " + name,
+            "Avoid a repetition inside a repetition.");
+      }
+      return name.charAt(index);
+    }
+
+    @Override
+    public int length() {
+      return name.length();
+    }
+
+    @Override
+    public CharSequence subSequence(int start, int end) {
+      return name.substring(start, end);
+    }
+
+    @Override
+    public String toString() {
+      return name;
+    }
   }
 }

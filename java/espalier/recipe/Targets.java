@@ -6,6 +6,7 @@ import espalier.report.Event;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 
@@ -47,7 +48,7 @@ public final class Targets {
     }
 
     boolean isAttention() {
-      return className.toLowerCase(java.util.Locale.ROOT).contains("attention");
+      return className.toLowerCase(Locale.ROOT).contains("attention");
     }
   }
 

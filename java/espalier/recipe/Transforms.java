@@ -190,12 +190,14 @@ public final class Transforms {
     }
     List<Coupling> couplings = new ArrayList<>();
     for (Options pair : options.maps(field)) {
+      pair.require("smooth_layer");
+      pair.require("balance_layers");
       String smooth = pair.text("smooth_layer", null);
       List<String> balance = pair.list("balance_layers", List.of());
       String hook = pair.text("activation_hook_target", null);
       pair.finish();
-      if (smooth == null || balance.isEmpty()) {
-        throw pair.error("a mapping needs smooth_layer and balance_layers");
+      if (balance.isEmpty()) {
+        throw pair.error("balance_layers", "at least one layer is wanted");
       }
       Selector.check(pair, "balance_layers", balance);
       Selector.check(pair, "smooth_layer", List.of(smooth));

@@ -5,6 +5,7 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.Iterator;
 import org.yaml.snakeyaml.LoaderOptions;
+import org.yaml.snakeyaml.error.Mark;
 import org.yaml.snakeyaml.error.YAMLException;
 import org.yaml.snakeyaml.events.AliasEvent;
 import org.yaml.snakeyaml.events.Event;
@@ -30,13 +31,15 @@ final class YamlPath {
 
   private YamlPath() {}
 
-  /** Returns the dotted path of the last field begun before the error; {@code (syntax)} if none. */
-  static String atEnd(String text, LoaderOptions options) {
+  /** Returns the dotted path of the field that holds {@code end}; {@code (syntax)} if none does. */
+  static String at(Mark end, String text, LoaderOptions options) {
     YamlPath path = new YamlPath();
     try {
       ParserImpl parser = new ParserImpl(new StreamReader(text), options);
-      for (Event event = parser.getEvent(); event != null; event = parser.getEvent()) {
+      Event event = parser.getEvent();
+      while (event != null && (end == null || event.getStartMark().getIndex() < end.getIndex())) {
         path.accept(event);
+        event = parser.getEvent();
       }
     } catch (YAMLException expected) {
       // the same error that brought us here: what was read before it is the answer

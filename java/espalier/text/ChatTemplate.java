@@ -199,12 +199,11 @@ public final class ChatTemplate {
   }
 
   /**
-   * Returns the ids of a text this template rendered. Special tokens are added as the tokenizer
-   * would, unless the text already starts with the BOS token: it must not come twice.
+   * Returns the ids of a text this template rendered. The template wrote every special token there is
+   * to be, so the tokenizer adds none, as in transformers.
    */
   public int[] encode(Tokenizer tokenizer, String rendered) {
-    String bos = specialTokens.getOrDefault("bos_token", "");
-    return tokenizer.encode(rendered, bos.isEmpty() || !rendered.startsWith(bos));
+    return tokenizer.encode(rendered, false);
   }
 
   /** Returns the special tokens the template sees, by name ({@code bos_token}, …). */

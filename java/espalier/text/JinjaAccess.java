@@ -3,6 +3,7 @@ package espalier.text;
 
 import espalier.text.JinjaFault.Misuse;
 import espalier.text.JinjaValues.Namespace;
+import espalier.text.JinjaValues.Tuple;
 import espalier.text.JinjaValues.Undefined;
 import java.util.ArrayList;
 import java.util.List;
@@ -80,7 +81,10 @@ final class JinjaAccess {
     }
     boolean text = object instanceof String;
     if (!text && !(object instanceof List)) {
-      throw Misuse.of(JinjaValues.typeOf(object) + " cannot be sliced");
+      if (object instanceof Map) {
+        throw Misuse.of("a dict cannot be sliced");
+      }
+      return new Undefined("a slice of " + JinjaValues.typeOf(object));
     }
     int[] codes = text ? ((String) object).codePoints().toArray() : null;
     int length = text ? codes.length : ((List<?>) object).size();
@@ -89,7 +93,7 @@ final class JinjaAccess {
     long first = bound(start, length, forward ? 0 : length - 1, forward);
     long end = bound(stop, length, forward ? length : -1, forward);
     StringBuilder string = new StringBuilder();
-    List<Object> list = new ArrayList<>();
+    List<Object> list = object instanceof Tuple ? Tuple.of() : new ArrayList<>();
     long clipped = Math.max(-length - 1L, Math.min(length + 1L, stride));
     for (long i = first; forward ? i < end : i > end; i += clipped) {
       if (text) {

@@ -37,7 +37,7 @@ final class JinjaFilters {
       case "string", "safe" -> values.text(value);
       case "escape", "e" -> escape(paid(value));
       case "replace" -> methods.replace(paid(value), a);
-      case "indent" -> indent(paid(value), a);
+      case "indent" -> indent(JinjaValues.string(value, name), a);
       case "tojson" -> JinjaJson.write(values.budget(), value, a);
       case "length", "count" -> values.length(value);
       case "default", "d" -> {
@@ -269,11 +269,16 @@ final class JinjaFilters {
     return value;
   }
 
+  /** As iterate, but of None and other empty values nothing: what map and select do. */
+  private List<Object> iterateIfAny(Object value) {
+    return JinjaValues.truth(value) ? values.iterate(value) : List.of();
+  }
+
   private Object map(Object value, JinjaArguments a) {
     List<Object> mapped = new ArrayList<>();
     if (a.positional().isEmpty()) {
       Object attribute = a.get(0, "attribute");
-      for (Object item : values.iterate(value)) {
+      for (Object item : iterateIfAny(value)) {
         Object part = path(item, attribute);
         boolean missing = part instanceof Undefined && a.named().containsKey("default");
         mapped.add(missing ? a.named().get("default") : part);
@@ -282,7 +287,7 @@ final class JinjaFilters {
     }
     String filter = a.string(0, "filter");
     JinjaArguments rest = a.after(1, filter);
-    for (Object item : values.iterate(value)) {
+    for (Object item : iterateIfAny(value)) {
       mapped.add(apply(filter, item, rest));
     }
     return mapped;
@@ -294,7 +299,7 @@ final class JinjaFilters {
     String test = a.positional().size() > skip ? a.string(skip, "test") : null;
     JinjaArguments rest = a.after(skip + 1, test);
     List<Object> kept = new ArrayList<>();
-    for (Object item : values.iterate(value)) {
+    for (Object item : iterateIfAny(value)) {
       Object part = byAttribute ? path(item, attribute) : item;
       if (keeps == (test == null ? JinjaValues.truth(part) : tests.holds(test, part, rest))) {
         kept.add(item);

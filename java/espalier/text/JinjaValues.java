@@ -96,6 +96,10 @@ final class JinjaValues {
     return value instanceof Long || value instanceof Double || value instanceof Boolean;
   }
 
+  private static boolean isWhole(Object value) {
+    return value instanceof Long || value instanceof Boolean;
+  }
+
   boolean equal(Object left, Object right) {
     budget.enter();
     boolean same = compareEqual(left, right);
@@ -365,17 +369,20 @@ final class JinjaValues {
     if (operator.equals("+") && left instanceof String && right instanceof String) {
       return concatenate(left, right);
     }
-    if (operator.equals("+") && left instanceof List<?> a && right instanceof List<?> b) {
+    if (operator.equals("+")
+        && left instanceof List<?> a
+        && right instanceof List<?> b
+        && a instanceof Tuple == b instanceof Tuple) {
       budget.steps((long) a.size() + b.size());
-      List<Object> joined = new ArrayList<>(a);
+      List<Object> joined = a instanceof Tuple ? new Tuple(a) : new ArrayList<>(a);
       joined.addAll(b);
       return joined;
     }
-    if (operator.equals("*") && right instanceof Long count && !isNumber(left)) {
-      return repeat(left, count);
+    if (operator.equals("*") && !isNumber(left) && isWhole(right)) {
+      return repeat(left, toLong(right));
     }
-    if (operator.equals("*") && left instanceof Long count && !isNumber(right)) {
-      return repeat(right, count);
+    if (operator.equals("*") && !isNumber(right) && isWhole(left)) {
+      return repeat(right, toLong(left));
     }
     if (operator.equals("%") && left instanceof String) {
       throw Misuse.unsupported("the operator % on a string");
@@ -399,7 +406,7 @@ final class JinjaValues {
       return text.repeat((int) (text.isEmpty() ? 0 : times));
     }
     if (value instanceof List<?> list) {
-      List<Object> items = new ArrayList<>();
+      List<Object> items = list instanceof Tuple ? Tuple.of() : new ArrayList<>();
       for (long i = 0; i < (list.isEmpty() ? 0 : times); i++) {
         budget.steps(list.size());
         items.addAll(list);

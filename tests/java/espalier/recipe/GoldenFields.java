@@ -17,8 +17,12 @@ import java.util.Set;
 final class GoldenFields {
   /** Fields of the reference that are no options of ours, or compared in another place. */
   private static final Set<String> ELSEWHERE =
-      Set.of("requires_calibration_data", "sequential_update", "sequential_targets",
-          "offload_hessians", "offload_device");
+      Set.of(
+          "requires_calibration_data",
+          "sequential_update",
+          "sequential_targets",
+          "offload_hessians",
+          "offload_device");
 
   private static final ObjectMapper PLAIN = new ObjectMapper();
 
@@ -33,15 +37,17 @@ final class GoldenFields {
           fields.get("requires_calibration_data").asBoolean(), modifier.needsCalibration());
     }
     Map<String, Object> read = fields(modifier);
-    fields.properties().forEach(
-        field -> {
-          if (!ELSEWHERE.contains(field.getKey()) && read.containsKey(field.getKey())) {
-            Object wanted = normal(PLAIN.convertValue(field.getValue(), Object.class));
-            assertEquals(wanted, normal(read.get(field.getKey())), field.getKey());
-          } else if (!ELSEWHERE.contains(field.getKey())) {
-            throw new AssertionError("field not read: " + field.getKey());
-          }
-        });
+    fields
+        .properties()
+        .forEach(
+            field -> {
+              if (!ELSEWHERE.contains(field.getKey()) && read.containsKey(field.getKey())) {
+                Object wanted = normal(PLAIN.convertValue(field.getValue(), Object.class));
+                assertEquals(wanted, normal(read.get(field.getKey())), field.getKey());
+              } else if (!ELSEWHERE.contains(field.getKey())) {
+                throw new AssertionError("field not read: " + field.getKey());
+              }
+            });
     if (expected.has("config_groups")) {
       checkGroups(expected, modifier, older);
     }
@@ -76,11 +82,13 @@ final class GoldenFields {
     read.put("symmetric", args.symmetric());
     read.put("strategy", args.strategy().text());
     read.put("group_size", args.groupSize());
-    read.put("dynamic", switch (args.dynamic()) {
-      case NO -> false;
-      case YES -> true;
-      case LOCAL -> "local";
-    });
+    read.put(
+        "dynamic",
+        switch (args.dynamic()) {
+          case NO -> false;
+          case YES -> true;
+          case LOCAL -> "local";
+        });
     read.put("actorder", args.actorder() == null ? null : args.actorder().text());
     read.put("block_structure", args.blockStructure());
     read.put("scale_dtype", args.scaleDtype());
@@ -89,8 +97,10 @@ final class GoldenFields {
     read.put("observer_kwargs", args.observerOptions().isEmpty() ? null : args.observerOptions());
     Map<String, Object> all = new LinkedHashMap<>();
     read.keySet().forEach(key -> all.put(key, null));
-    wanted.properties().forEach(
-        field -> all.put(field.getKey(), PLAIN.convertValue(field.getValue(), Object.class)));
+    wanted
+        .properties()
+        .forEach(
+            field -> all.put(field.getKey(), PLAIN.convertValue(field.getValue(), Object.class)));
     if (older) {
       all.remove("observer");
       read.remove("observer");
@@ -128,8 +138,14 @@ final class GoldenFields {
       if (!reading.groups().isEmpty()) {
         read.put("targets", reading.targets());
         read.put("ignore", reading.ignore());
-        for (String rest : List.of("scheme", "weight_observer", "input_observer",
-            "output_observer", "observer", "bypass_divisibility_checks")) {
+        for (String rest :
+            List.of(
+                "scheme",
+                "weight_observer",
+                "input_observer",
+                "output_observer",
+                "observer",
+                "bypass_divisibility_checks")) {
           read.put(rest, rest.equals("scheme") ? "W3A16" : rest.startsWith("b") ? false : null);
         }
       }
@@ -163,10 +179,13 @@ final class GoldenFields {
       return "coupling " + coupling.balance() + " <- " + coupling.smooth();
     }
     if (value instanceof List<?> list) {
-      if (list.size() == 2 && list.get(0) instanceof List<?> balance && list.get(1) instanceof String) {
+      if (list.size() == 2
+          && list.get(0) instanceof List<?> balance
+          && list.get(1) instanceof String) {
         return "coupling " + balance + " <- " + list.get(1);
       }
-      return list.size() == 1 && list.get(0) instanceof String ? list.get(0)
+      return list.size() == 1 && list.get(0) instanceof String
+          ? list.get(0)
           : list.isEmpty() ? null : list.stream().map(GoldenFields::normal).toList();
     }
     if (value instanceof Map<?, ?> map) {

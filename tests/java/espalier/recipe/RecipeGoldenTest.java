@@ -42,7 +42,8 @@ final class RecipeGoldenTest {
   @TestFactory
   Stream<DynamicTest> validRecipesMeanWhatTheReferenceSays() throws IOException {
     Map<String, List<Module>> models = models();
-    return files("valid").map(file -> DynamicTest.dynamicTest(name(file), () -> valid(file, models)));
+    return files("valid")
+        .map(file -> DynamicTest.dynamicTest(name(file), () -> valid(file, models)));
   }
 
   @TestFactory
@@ -78,20 +79,22 @@ final class RecipeGoldenTest {
   private static void checkModules(
       JsonNode map, JsonNode schemes, Resolution resolution, boolean older) {
     if (map.has("modules")) {
-      map.get("modules").properties().forEach(
-          entry -> {
-            String module = entry.getKey();
-            String status = entry.getValue().asText();
-            if (status.equals("ignored")) {
-              assertTrue(resolution.ignored().contains(module), module);
-            } else if (status.equals("untargeted")) {
-              assertTrue(resolution.untargeted().contains(module), module);
-            } else {
-              assertTrue(resolution.assigned().containsKey(module), module);
-              SchemeGroup group = resolution.assigned().get(module).group();
-              GoldenFields.checkScheme(schemes.get(status), group, older);
-            }
-          });
+      map.get("modules")
+          .properties()
+          .forEach(
+              entry -> {
+                String module = entry.getKey();
+                String status = entry.getValue().asText();
+                if (status.equals("ignored")) {
+                  assertTrue(resolution.ignored().contains(module), module);
+                } else if (status.equals("untargeted")) {
+                  assertTrue(resolution.untargeted().contains(module), module);
+                } else {
+                  assertTrue(resolution.assigned().containsKey(module), module);
+                  SchemeGroup group = resolution.assigned().get(module).group();
+                  GoldenFields.checkScheme(schemes.get(status), group, older);
+                }
+              });
       int modules =
           resolution.assigned().size()
               + resolution.ignored().size()
@@ -100,11 +103,13 @@ final class RecipeGoldenTest {
     }
     int attention = map.has("attention") ? map.get("attention").size() : 0;
     assertEquals(attention, resolution.attention().size());
-    resolution.attention().forEach(
-        (module, args) -> {
-          String scheme = map.get("attention").get(module).asText();
-          GoldenFields.checkArgs(schemes.get(scheme).get("input_activations"), args, older);
-        });
+    resolution
+        .attention()
+        .forEach(
+            (module, args) -> {
+              String scheme = map.get("attention").get(module).asText();
+              GoldenFields.checkArgs(schemes.get(scheme).get("input_activations"), args, older);
+            });
   }
 
   private static void checkPruners(JsonNode map, Recipe recipe, List<Module> modules) {
@@ -116,8 +121,10 @@ final class RecipeGoldenTest {
         assertEquals(expected.get("mask_n").asInt(), pruner.options().maskN());
         assertEquals(expected.get("mask_m").asInt(), pruner.options().maskM());
         Map<String, Double> wanted = new LinkedHashMap<>();
-        expected.get("modules").properties().forEach(
-            entry -> wanted.put(entry.getKey(), entry.getValue().asDouble()));
+        expected
+            .get("modules")
+            .properties()
+            .forEach(entry -> wanted.put(entry.getKey(), entry.getValue().asDouble()));
         assertEquals(wanted, Targets.sparsities(recipe, pruner, modules));
       } else if (map.has("parameters") && modifier instanceof Reading) {
         List<String> pruned =

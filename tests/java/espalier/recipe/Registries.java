@@ -23,14 +23,13 @@ final class Registries {
             ModifierType.of("SparseGPTModifier", o -> new Pruning(PrunerOptions.read(o, true))),
             ModifierType.of("WandaPruningModifier", o -> new Pruning(PrunerOptions.read(o, false))),
             ModifierType.of("SmoothQuantModifier", Transforms::smoothQuant),
-            ModifierType.of(
-                "LogarithmicEqualizationModifier", Transforms::logarithmicEqualization),
+            ModifierType.of("LogarithmicEqualizationModifier", Transforms::logarithmicEqualization),
             ModifierType.of("AWQModifier", Transforms::awq),
             ModifierType.of("QuIPModifier", Transforms::quip),
             ModifierType.of("SpinQuantModifier", Transforms::spinQuant),
-            ModifierType.of("AutoRoundModifier", MaskReaders::autoRound),
-            ModifierType.of("MagnitudePruningModifier", MaskReaders::magnitude),
-            ModifierType.of("ConstantPruningModifier", MaskReaders::constant),
-            ModifierType.of("REAPPruningModifier", MaskReaders::experts)));
+            ModifierType.of("AutoRoundModifier", AutoRound::read),
+            ModifierType.of("MagnitudePruningModifier", Pruners::magnitude),
+            ModifierType.of("ConstantPruningModifier", Pruners::constant),
+            ModifierType.of("REAPPruningModifier", Pruners::experts)));
   }
 }

@@ -61,7 +61,8 @@ class JinjaTest {
         "z[::-1] ~ z[1] ~ z[-1] ~ z|length => b🙂a🙂b3",
         "s[1:4] ~ s[:-9] ~ s[::4] ~ s[10:100] ~ s[5:2] ~ s[4::-1] => ellHelHooldolleH",
         "L[5] is defined => False",
-        "[1, 'a', none, true, 2.5, [1], {'k': \"it's\"}] => [1, 'a', None, True, 2.5, [1], {'k': \"it's\"}]",
+        "[1, 'a', none, true, 2.5, [1], {'k': \"it's\"}] => [1, 'a', None, True, 2.5, [1], {'k': "
+            + "\"it's\"}]",
         "(1, 2) ~ (1,) ~ () => (1, 2)(1,)()",
         "x['items'] ~ x.items()|list => 1[('items', 1)]",
         "d|tojson => {\"y\": 1, \"x\": [true, null]}",
@@ -71,16 +72,20 @@ class JinjaTest {
         "M|rejectattr('n', 'defined')|map(attribute='role')|join('+') => user+user",
         "M|map(attribute='n', default=0)|sum => 3",
         "L|sort|join(',') ~ L|max ~ L|min ~ L|first ~ L|last => 1,2,33132",
+        "none|map('upper')|list ~ nothing|selectattr('a')|list => [][]",
+        "(1, 2)[:1] ~ none[:2] ~ 'ab' * true => (1,)ab",
         "L|select('odd')|list ~ L|reject('gt', 1)|list => [3, 1][1]",
         "'a,b,,c'.split(',') => ['a', 'b', '', 'c']",
-        "' a  b c '.split() ~ 'a b c'.split(' ', 1) ~ 'a b c'.rsplit(' ', 1) => ['a', 'b', 'c']['a', 'b c']['a b', 'c']",
+        "' a  b c '.split() ~ 'a b c'.split(' ', 1) ~ 'a b c'.rsplit(' ', 1) => ['a', 'b', "
+            + "'c']['a', 'b c']['a b', 'c']",
         "'abcabc'.replace('b', 'X', 1) ~ 'abcabc'|replace('b', 'Y') => aXcabcaYcaYc",
         "'abc'.find('c') ~ 'abc'.find('z') ~ 'abab'.count('ab') ~ '🙂a'.find('a') => 2-121",
         "\"it's a-b\"|title ~ \"it's a-b\".title() => It's A-BIt'S A-B",
         "s.startswith('Hell') ~ s.endswith(('x', 'ld')) => TrueTrue",
         "'xxaxx'.strip('x') ~ '|' ~ '  a '.lstrip() ~ '|' ~ 'a\\n'.rstrip('\\n') => a|a |a",
         "nothing ~ 'x' ~ nothing|length ~ (nothing is defined) => x0False",
-        "nothing|default('d') ~ e|default('q') ~ e|default('q', true) ~ none|default('z') => dqNone",
+        "nothing|default('d') ~ e|default('q') ~ e|default('q', true) ~ none|default('z') => "
+            + "dqNone",
         "M[2].content is defined ~ M[0].get('q', 'none') ~ M[0].get('q') => FalsenoneNone",
         "none is none and s is string and d is mapping and L is iterable and 3 is number => True",
         "true is true and 1 is not true and 3 is odd and 9 is divisibleby 3 => True",
@@ -256,9 +261,12 @@ class JinjaTest {
   @ValueSource(
       strings = {
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-        "{% set n = namespace(s='xx') %}{% for a in range(99) %}{% set n.s = n.s + n.s %}{% endfor %}",
-        "{% set n = namespace(s=[1]) %}{% for a in range(99) %}{% set n.s = [n.s, n.s] %}{% endfor %}{{ n.s }}",
-        "{% set n = namespace(s=[1]) %}{% for a in range(99) %}{% set n.s = n.s + n.s %}{% endfor %}",
+        "{% set n = namespace(s='xx') %}{% for a in range(99) %}{% set n.s = n.s + n.s %}{% "
+            + "endfor %}",
+        "{% set n = namespace(s=[1]) %}{% for a in range(99) %}{% set n.s = [n.s, n.s] %}{% "
+            + "endfor %}{{ n.s }}",
+        "{% set n = namespace(s=[1]) %}{% for a in range(99) %}{% set n.s = n.s + n.s %}{% endfor "
+            + "%}",
         "{{ 'x' * 9223372036854775807 }}",
         "{{ [1] * 9223372036854775807 }}",
         "{{ '' * 9223372036854775807 }}{{ ('x' * 99999)|replace('', 'y' * 99999) }}",

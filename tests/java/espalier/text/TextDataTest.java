@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -298,6 +299,7 @@ class TextDataTest {
   }
 
   /** The counts of tokens and predictions that were recorded with each model's perplexities. */
+  @Tag("slow")
   @ParameterizedTest
   @ValueSource(strings = {"babyllama105", "stories260K", "stories3M", "tiny1m"})
   void modelsCountTheRecordedTokens(String model) throws IOException {

@@ -6,17 +6,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** Readers of pruning by magnitude, of kept masks, of experts, and of AutoRound. */
-public final class MaskReaders {
-  private static final Fields AUTO_ROUND =
-      Fields.none()
-          .integer("iters", 200, 0)
-          .flag("enable_torch_compile", true)
-          .integer("batch_size", 8, 1)
-          .numberOrNull("lr")
-          .text("device_ids", null)
-          .flag("disable_opt_rtn", false);
-
+/** Readers of pruning by magnitude, of kept masks and of experts. */
+public final class Pruners {
   private static final Fields MAGNITUDE =
       Fields.none()
           .share("init_sparsity", null)
@@ -25,11 +16,11 @@ public final class MaskReaders {
           .with(
               "scheduler_args",
               (options, field) -> options.has(field) ? options.plain(field) : Map.of())
-          .with("mask_structure", MaskReaders::structure)
-          .with("leave_enabled", MaskReaders::leaveEnabled)
+          .with("mask_structure", Pruners::structure)
+          .with("leave_enabled", Pruners::leaveEnabled)
           .never("apply_globally");
 
-  private MaskReaders() {}
+  private Pruners() {}
 
   /** Reads MagnitudePruningModifier. */
   public static Reading magnitude(Options options) {
@@ -46,9 +37,7 @@ public final class MaskReaders {
     for (String step : List.of("start", "end", "update")) {
       values.put(step, options.numberOrNull(step, null));
     }
-    if (!options.has("targets")) {
-      throw options.error("targets must be given");
-    }
+    options.require("targets");
     List<String> targets = Selector.check(options, "targets", options.texts("targets", List.of()));
     if (targets.contains("__ALL__")) {
       throw options.error(
@@ -65,10 +54,8 @@ public final class MaskReaders {
   /** Reads REAPPruningModifier. */
   public static Reading experts(Options options) {
     Map<String, Object> values = new LinkedHashMap<>();
-    if (!options.has("sparsity")) {
-      throw options.error("sparsity must be given: the share of experts to drop");
-    }
-    double sparsity = options.number("sparsity", 0);
+    options.require("sparsity");
+    double sparsity = options.has("sparsity") ? options.number("sparsity", 0) : 0.5;
     if (sparsity <= 0 || sparsity >= 1) {
       throw options.error("sparsity", "sparsity must lie strictly between 0 and 1");
     }
@@ -84,22 +71,6 @@ public final class MaskReaders {
     options.finish();
     return new Reading(
         options.type(), options.group(), values, List.of(), List.of(), ignore, true, false);
-  }
-
-  /** Reads AutoRoundModifier: the options of a quantizer and its own. */
-  public static Reading autoRound(Options options) {
-    Map<String, Object> values = AUTO_ROUND.read(options);
-    QuantizerOptions shared = new QuantizerReader(options).read(null, true);
-    options.finish();
-    return new Reading(
-        options.type(),
-        options.group(),
-        values,
-        shared.groups(),
-        shared.targets(),
-        shared.ignore(),
-        true,
-        false);
   }
 
   private static String structure(Options options, String field) {
