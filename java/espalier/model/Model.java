@@ -297,7 +297,13 @@ public final class Model implements AutoCloseable {
    * Returns F32 [tokens, vocabulary] of hidden states after the last block, in the current scope.
    */
   public Tensor logits(Ops ops, Tensor hidden) {
-    return scoped(ops, () -> head.forward(ops, finalNorm.apply(ops, hidden)));
+    return scoped(
+        ops,
+        () -> {
+          Tensor normalised = finalNorm.apply(ops, hidden);
+          ops.observe(ModelFamily.HEAD, normalised);
+          return head.forward(ops, normalised);
+        });
   }
 
   /** Returns the logits of every position, F32 [tokens, vocabulary], in the current scope. */
