@@ -62,7 +62,7 @@ final class QualityBench implements AutoCloseable {
   }
 
   private List<int[]> documents(String file, int limit) {
-    TextData data = TextData.open(Shared.path(file), dense.tokenizer(), dense::chatTemplate);
+    TextData data = dense.texts(Shared.path(file));
     return Arrays.asList(data.documents(limit, dense.model().contextLength()).ids());
   }
 
