@@ -23,8 +23,8 @@ import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 
 /**
- * One case of the field: a command as users type it and what must come of it, judged by the rules of
- * {@code golden/README-field.md}.
+ * One case of the field: a command as users type it and what must come of it, judged by the rules
+ * of {@code golden/README-field.md}.
  *
  * @param folder the case
  * @param out an empty scratch folder
@@ -68,7 +68,8 @@ record FieldCase(Path folder, Path out, List<String> faults) {
       if (run.code() == 0 || run.code() >= 124) {
         faults.add("exit status " + run.code() + ", should be refused");
       }
-      if (files(out).stream().anyMatch(f -> f.toString().matches(".*(\\.safetensors|\\.index\\.json)"))) {
+      if (files(out).stream()
+          .anyMatch(f -> f.toString().matches(".*(\\.safetensors|\\.index\\.json)"))) {
         faults.add("refused, but left weights behind");
       }
     } else if (run.code() != 0) {
@@ -77,7 +78,8 @@ record FieldCase(Path folder, Path out, List<String> faults) {
     }
     checkNumbers(expect, run);
     checkText(expect, run);
-    for (String path : List.of(folder.toString(), folder.getFileName().toString(), out.toString())) {
+    for (String path :
+        List.of(folder.toString(), folder.getFileName().toString(), out.toString())) {
       text = text.replace(path, "");
     }
     for (JsonNode word : expect.path("must_mention")) {
@@ -168,9 +170,11 @@ record FieldCase(Path folder, Path out, List<String> faults) {
       }
     }
     List<String> ignore =
-        strings(Shared.json(written.resolve("config.json")).path("quantization_config").path("ignore"));
+        strings(
+            Shared.json(written.resolve("config.json")).path("quantization_config").path("ignore"));
     for (String name : strings(want.path("config_ignore_covers"))) {
-      if (ignore.stream().noneMatch(i -> i.equals(name) || i.startsWith("re:") && lookingAt(i, name))) {
+      if (ignore.stream()
+          .noneMatch(i -> i.equals(name) || i.startsWith("re:") && lookingAt(i, name))) {
         faults.add("ignore list lacks " + name);
       }
     }

@@ -31,7 +31,8 @@ class HostileGoldenTest {
 
   @TestFactory
   Stream<DynamicTest> inspectRefusesEveryIndexFolder() {
-    return cases(Files::isDirectory, HOSTILE + "/index", path -> refused("inspect", path.toString()));
+    return cases(
+        Files::isDirectory, HOSTILE + "/index", path -> refused("inspect", path.toString()));
   }
 
   private interface Check {

@@ -79,8 +79,7 @@ class ModelGoldenTest {
     }
     assertEquals(position.get("argmax").intValue(), best);
     assertEquals(position.get("max").doubleValue(), logits[best], TOLERANCE);
-    assertEquals(
-        position.get("logsumexp").doubleValue(), logits[best] + Math.log(sum), TOLERANCE);
+    assertEquals(position.get("logsumexp").doubleValue(), logits[best] + Math.log(sum), TOLERANCE);
   }
 
   /** Guards the list above: a model that comes with expectations must be in it. */

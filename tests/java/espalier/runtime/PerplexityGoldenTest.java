@@ -45,8 +45,7 @@ class PerplexityGoldenTest {
         measure(folder, "tinystories_eval.jsonl", new Choice(Protocol.DOCS, 0, 20));
     // The first twenty of two hundred documents: near the published 5.0070, and repeatable.
     assertEquals(5.0, all.perplexity(), 0.5);
-    assertEquals(
-        all, measure(folder, "tinystories_eval.jsonl", new Choice(Protocol.DOCS, 0, 20)));
+    assertEquals(all, measure(folder, "tinystories_eval.jsonl", new Choice(Protocol.DOCS, 0, 20)));
   }
 
   @Test
@@ -56,14 +55,13 @@ class PerplexityGoldenTest {
         Tokenizer tokenizer = Tokenizer.open(folder);
         Model model = Model.open(folder, context)) {
       Passages passages =
-          passages(folder, tokenizer, model, "tinystories_eval.jsonl", new Choice(Protocol.DOCS, 0, 5));
+          passages(
+              folder, tokenizer, model, "tinystories_eval.jsonl", new Choice(Protocol.DOCS, 0, 5));
       Eager ops = new Eager(context);
-      Divergence.Result result =
-          Divergence.measure(model, model, ops, passages, Listener.NONE);
+      Divergence.Result result = Divergence.measure(model, model, ops, passages, Listener.NONE);
       assertEquals(0, result.kl(), 1e-12);
       assertEquals(1, result.topOne());
-      assertEquals(
-          Perplexity.measure(model, ops, passages, Listener.NONE), result.compressed());
+      assertEquals(Perplexity.measure(model, ops, passages, Listener.NONE), result.compressed());
       assertTrue(result.dense().equals(result.compressed()));
     }
   }
