@@ -16,11 +16,11 @@ import picocli.CommandLine.Help;
 import picocli.CommandLine.ParameterException;
 
 /**
- * The command line. {@link #run} is all of it but the process: same arguments, same streams, an exit
- * code instead of an exit.
+ * The command line. {@link #run} is all of it but the process: same arguments, same streams, an
+ * exit code instead of an exit.
  *
- * <p>Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unreadable or invalid input, 4 unsupported, 5 out
- * of memory, disk or device, 130 interrupted.
+ * <p>Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unreadable or invalid input, 4 unsupported, 5
+ * out of memory, disk or device, 130 interrupted.
  */
 @Command(
     name = "espalier",

@@ -30,7 +30,8 @@ final class CommonOptions {
       names = "--threads",
       paramLabel = "N",
       defaultValue = "0",
-      description = "Threads to compute with; 0 takes every processor. Results do not depend on it.")
+      description =
+          "Threads to compute with; 0 takes every processor. Results do not depend on it.")
   private int threads;
 
   @Option(names = "--strict", description = "Treat every warning as an error.")
@@ -52,7 +53,8 @@ final class CommonOptions {
   int threads() {
     if (threads < 0) {
       throw EspalierException.usage(
-          "--threads is " + threads + ", expected 0 or more", "Leave it out to use every processor.");
+          "--threads is " + threads + ", expected 0 or more",
+          "Leave it out to use every processor.");
     }
     return threads;
   }

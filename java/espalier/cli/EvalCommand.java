@@ -49,7 +49,8 @@ final class EvalCommand implements Callable<Integer> {
       names = "--protocol",
       paramLabel = "NAME",
       defaultValue = "docs",
-      description = "docs: each document alone; stream: consecutive windows; llama.cpp: as that tool.")
+      description =
+          "docs: each document alone; stream: consecutive windows; llama.cpp: as that tool.")
   private String protocol;
 
   @Option(
@@ -87,8 +88,7 @@ final class EvalCommand implements Callable<Integer> {
       List<Event> events = new ArrayList<>(model.events());
       common.warn(events);
       Passages passages =
-          Passages.of(
-              texts, opened.tokenizer(), choice, model.contextLength(), model.vocabulary());
+          Passages.of(texts, opened.tokenizer(), choice, model.contextLength(), model.vocabulary());
       common.warn(passages.events());
       events.addAll(passages.events());
       Divergence.Result divergence = null;

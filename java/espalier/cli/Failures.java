@@ -37,7 +37,8 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
         advice = "did you mean " + String.join(" or ", meant) + "?";
       }
     }
-    return report(EspalierException.usage(e.getMessage(), advice), List.of(words).contains("--debug"));
+    return report(
+        EspalierException.usage(e.getMessage(), advice), List.of(words).contains("--debug"));
   }
 
   @Override

@@ -105,8 +105,7 @@ final class GenerateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    Sampling sampling =
-        new Sampling(greedy, temperature, topK, topP, repetitionPenalty, seed);
+    Sampling sampling = new Sampling(greedy, temperature, topK, topP, repetitionPenalty, seed);
     if (tokens < 1) {
       throw EspalierException.usage("--tokens is " + tokens + ", expected 1 or more", "");
     }
@@ -143,7 +142,8 @@ final class GenerateCommand implements Callable<Integer> {
     Stream.of("--temperature", "--top-k", "--top-p", "--seed")
         .filter(command.commandLine().getParseResult()::hasMatchedOption)
         .forEach(
-            name -> common.console().err().println("note: " + name + " does nothing with --greedy"));
+            name ->
+                common.console().err().println("note: " + name + " does nothing with --greedy"));
   }
 
   private int[] ids(Tokenizer tokenizer) {
@@ -157,8 +157,7 @@ final class GenerateCommand implements Callable<Integer> {
     return tokenizer.encode(prompt.text);
   }
 
-  private ObjectNode json(
-      Generation generation, String text, OpenModel opened, double seconds) {
+  private ObjectNode json(Generation generation, String text, OpenModel opened, double seconds) {
     ObjectNode object =
         CommonOptions.result().put("command", "generate").put("model", folder.toString());
     if (prompt.text != null) {

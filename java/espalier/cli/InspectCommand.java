@@ -4,7 +4,6 @@ package espalier.cli;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.checkpoint.Checkpoint;
 import espalier.report.EspalierException;
-import espalier.report.Event;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
@@ -41,7 +40,8 @@ final class InspectCommand implements Callable<Integer> {
       common.warn(inspection.events());
       if (common.strict() && !inspection.problem().isEmpty()) {
         throw EspalierException.failed(
-            path + " cannot be run: " + inspection.problem(), "Leave out --strict to see the rest.");
+            path + " cannot be run: " + inspection.problem(),
+            "Leave out --strict to see the rest.");
       }
       if (common.json()) {
         common.print(json(inspection));

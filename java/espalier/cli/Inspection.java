@@ -98,7 +98,9 @@ record Inspection(
         checkpoint.events());
   }
 
-  /** Returns the same with what opening the model adds, or with the reason why it cannot be opened. */
+  /**
+   * Returns the same with what opening the model adds, or with the reason why it cannot be opened.
+   */
   Inspection tried(Supplier<OpenModel> opening) {
     try (OpenModel opened = opening.get()) {
       List<Event> all = new ArrayList<>(events);
@@ -129,7 +131,9 @@ record Inspection(
     }
   }
 
-  /** Returns the number of stored elements; packed codes count as the integers they are stored in. */
+  /**
+   * Returns the number of stored elements; packed codes count as the integers they are stored in.
+   */
   long parameters() {
     return tensors.stream().mapToLong(tensor -> tensor.shape().elements()).sum();
   }
@@ -190,7 +194,10 @@ record Inspection(
     row(out, "bytes", String.format("%,d in %d files", sizeBytes(), files.size()));
     byType().forEach((type, count) -> row(out, "  " + type, String.format("%,d", count)));
     if (quantization != null) {
-      row(out, "quantization", quantization.path("quant_method").asText() + " " + quantization.path("format").asText());
+      row(
+          out,
+          "quantization",
+          quantization.path("quant_method").asText() + " " + quantization.path("format").asText());
     }
     if (contextLength >= 0) {
       row(out, "context", String.valueOf(contextLength));
@@ -208,7 +215,11 @@ record Inspection(
     for (TensorSpec tensor : tensors) {
       String name = tensor.name().replaceAll("\\p{Cntrl}", "?");
       out.println(
-          String.format("%-" + Math.max(1, Math.min(80, width)) + "s  %-6s %s", name, tensor.dtype(), tensor.shape()));
+          String.format(
+              "%-" + Math.max(1, Math.min(80, width)) + "s  %-6s %s",
+              name,
+              tensor.dtype(),
+              tensor.shape()));
     }
   }
 

@@ -39,7 +39,8 @@ final class ProgressBars implements Progress {
         .setTaskName(name)
         .setInitialMax(total > 0 ? total : -1)
         .setUpdateIntervalMillis(200)
-        .setStyle(console.colours() ? ProgressBarStyle.COLORFUL_UNICODE_BLOCK : ProgressBarStyle.ASCII)
+        .setStyle(
+            console.colours() ? ProgressBarStyle.COLORFUL_UNICODE_BLOCK : ProgressBarStyle.ASCII)
         .setMaxRenderedLength(columns)
         .setConsumer(new ConsoleProgressBarConsumer(console.err(), columns))
         .build();

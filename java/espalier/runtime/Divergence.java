@@ -39,11 +39,11 @@ public final class Divergence {
   }
 
   /**
-   * Compares two models passage by passage; both stay in memory together, their logits only a few rows
-   * at a time.
+   * Compares two models passage by passage; both stay in memory together, their logits only a few
+   * rows at a time.
    *
-   * @throws EspalierException (INPUT) when the vocabularies differ, (FAILED) when a model gives a value
-   *     that is not finite, (INTERRUPTED) when the listener cancels
+   * @throws EspalierException (INPUT) when the vocabularies differ, (FAILED) when a model gives a
+   *     value that is not finite, (INTERRUPTED) when the listener cancels
    */
   public static Result measure(
       Model dense, Model compressed, Ops ops, Passages passages, Listener listener) {

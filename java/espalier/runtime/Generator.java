@@ -14,8 +14,8 @@ import java.util.function.BooleanSupplier;
 import java.util.function.IntConsumer;
 
 /**
- * Continues a text token by token: one prefill over the prompt, then decode steps of one token, both
- * through the same blocks. It owns nothing; the model and the operations stay the caller's.
+ * Continues a text token by token: one prefill over the prompt, then decode steps of one token,
+ * both through the same blocks. It owns nothing; the model and the operations stay the caller's.
  */
 @SuppressWarnings("try") // scopes are opened to be closed, not to be named
 public final class Generator {
@@ -52,7 +52,8 @@ public final class Generator {
       BooleanSupplier cancelled) {
     check(prompt, tokens);
     int context = model.contextLength();
-    // The last token chosen is never fed back, so a context of n tokens gives n + 1 - prompt tokens.
+    // The last token chosen is never fed back, so a context of n tokens gives n + 1 - prompt
+    // tokens.
     int room = context - prompt.length + 1;
     int wanted = Math.min(tokens, room);
     int[] ids = Arrays.copyOf(prompt, prompt.length + wanted);

@@ -13,8 +13,8 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * What an evaluation predicts: every passage, made from a file under one protocol before anything is
- * computed.
+ * What an evaluation predicts: every passage, made from a file under one protocol before anything
+ * is computed.
  *
  * @param protocol the rule they were made by
  * @param window tokens of a window; for {@link Protocol#DOCS} the length documents are cut to
@@ -52,8 +52,8 @@ public record Passages(
    * @param tokenizer tells whether BOS is added; null when the model has none
    * @param context the most tokens the model takes
    * @param vocabulary rows of the embedding
-   * @throws EspalierException (INPUT) for a token without an embedding row, naming it and its line, or
-   *     when nothing is left to predict; (USAGE) for a window that does not fit the context
+   * @throws EspalierException (INPUT) for a token without an embedding row, naming it and its line,
+   *     or when nothing is left to predict; (USAGE) for a window that does not fit the context
    */
   public static Passages of(
       TextData data, Tokenizer tokenizer, Choice choice, int context, long vocabulary) {

@@ -62,11 +62,10 @@ public final class Perplexity {
   /**
    * Measures a model.
    *
-   * @throws EspalierException (FAILED) when the model gives a value that is not finite, (INTERRUPTED)
-   *     when the listener cancels
+   * @throws EspalierException (FAILED) when the model gives a value that is not finite,
+   *     (INTERRUPTED) when the listener cancels
    */
-  public static Result measure(
-      Model model, Ops ops, Passages passages, Listener listener) {
+  public static Result measure(Model model, Ops ops, Passages passages, Listener listener) {
     double nats = 0;
     long scored = 0;
     long done = 0;

@@ -8,8 +8,8 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Rows [from, to) of a passage's hidden states, few enough that their logits stay small: a long text
- * times a large vocabulary would be gigabytes.
+ * Rows [from, to) of a passage's hidden states, few enough that their logits stay small: a long
+ * text times a large vocabulary would be gigabytes.
  *
  * @param from the first row; it predicts token {@code from + 1}
  * @param to past the last row

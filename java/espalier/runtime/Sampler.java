@@ -6,9 +6,9 @@ import java.util.Arrays;
 import java.util.SplittableRandom;
 
 /**
- * Chooses tokens from logits by the rules of one {@link Sampling}. It carries the state of its random
- * numbers, so one sampler serves one text. Sums are fp64 in a fixed order: a choice does not depend
- * on threads or kernels beyond the logits themselves.
+ * Chooses tokens from logits by the rules of one {@link Sampling}. It carries the state of its
+ * random numbers, so one sampler serves one text. Sums are fp64 in a fixed order: a choice does not
+ * depend on threads or kernels beyond the logits themselves.
  */
 public final class Sampler {
   private final Sampling rules;
@@ -83,7 +83,8 @@ public final class Sampler {
     double[] weights = new double[n];
     double sum = 0;
     for (int i = 0; i < n; i++) {
-      // The largest logit is taken off before dividing, so that no temperature overflows the exponent.
+      // The largest logit is taken off before dividing, so that no temperature overflows the
+      // exponent.
       weights[i] = logits[i] < floor ? 0 : Math.exp((logits[i] - largest) / rules.temperature());
       sum += weights[i];
     }
@@ -94,8 +95,8 @@ public final class Sampler {
   }
 
   /**
-   * Drops, from the least probable on, every token whose probability and those below it sum to at most
-   * 1 − p; of equal ones the higher id goes first. At least one stays.
+   * Drops, from the least probable on, every token whose probability and those below it sum to at
+   * most 1 − p; of equal ones the higher id goes first. At least one stays.
    */
   private void keepNucleus(double[] weights, double sum) {
     Integer[] order = new Integer[weights.length];

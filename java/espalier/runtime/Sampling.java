@@ -12,8 +12,8 @@ import espalier.report.EspalierException;
  * @param topK keep the k largest logits, and what equals the k-th; 0 keeps all
  * @param topP keep the smallest set of most probable tokens whose probabilities sum to at least
  *     this, in (0, 1]; 1 keeps all
- * @param repetitionPenalty above 0; positive logits of tokens already in the text are divided by it,
- *     negative ones multiplied; 1 changes nothing
+ * @param repetitionPenalty above 0; positive logits of tokens already in the text are divided by
+ *     it, negative ones multiplied; 1 changes nothing
  * @param seed of the random numbers; the same seed gives the same tokens
  */
 public record Sampling(
@@ -32,12 +32,18 @@ public record Sampling(
    * @throws EspalierException (USAGE) naming the value out of range
    */
   public Sampling {
-    check(temperature > 0 && temperature < Double.POSITIVE_INFINITY, "temperature", temperature,
+    check(
+        temperature > 0 && temperature < Double.POSITIVE_INFINITY,
+        "temperature",
+        temperature,
         "above 0; for the most likely token use greedy");
     check(topK >= 0, "top-k", topK, "0 or more");
     check(topP > 0 && topP <= 1, "top-p", topP, "above 0 and at most 1");
-    check(repetitionPenalty > 0 && repetitionPenalty < Double.POSITIVE_INFINITY,
-        "repetition penalty", repetitionPenalty, "above 0");
+    check(
+        repetitionPenalty > 0 && repetitionPenalty < Double.POSITIVE_INFINITY,
+        "repetition penalty",
+        repetitionPenalty,
+        "above 0");
   }
 
   private static void check(boolean holds, String name, Object value, String expected) {

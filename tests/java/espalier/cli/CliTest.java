@@ -129,8 +129,7 @@ class CliTest {
     assertEquals(
         3, Reported.of(new UncheckedIOException(new NoSuchFileException("x")), false).code());
     assertEquals(1, Reported.of(new IllegalArgumentException("m is 0"), false).code());
-    assertFalse(
-        Reported.of(new OutOfMemoryError("x"), false).err().contains("OutOfMemoryError"));
+    assertFalse(Reported.of(new OutOfMemoryError("x"), false).err().contains("OutOfMemoryError"));
   }
 
   @Test

@@ -35,7 +35,8 @@ class ProgressTest {
 
   @Test
   void onATerminalABarShowsTheLastError() {
-    try (Progress progress = Progress.on(console(true, Map.of("TERM", "xterm", "COLUMNS", "120")))) {
+    try (Progress progress =
+        Progress.on(console(true, Map.of("TERM", "xterm", "COLUMNS", "120")))) {
       progress.update("compress", 1, 2, "q_proj 0.01");
       progress.update("compress", 2, 2, "o_proj 0.02");
     }

@@ -64,7 +64,8 @@ class HouseRulesTest {
     for (Path file : MAIN) {
       String code = Sources.code(file);
       if (!Sources.packageOf(file).equals("cli")
-          && code.matches("(?s).*(System\\.(exit|out|err)\\b|Runtime\\.getRuntime\\(\\)\\.(exit|halt)|printStackTrace\\(\\)).*")) {
+          && code.matches(
+              "(?s).*(System\\.(exit|out|err)\\b|Runtime\\.getRuntime\\(\\)\\.(exit|halt)|printStackTrace\\(\\)).*")) {
         wrong.add(Sources.relative(file));
       }
     }
@@ -77,7 +78,10 @@ class HouseRulesTest {
     for (Path file : MAIN) {
       Sources.code(file)
           .lines()
-          .filter(line -> line.matches("\\s+(public |private |protected )?static (volatile )?[\\w<>\\[\\], .?]+ \\w+( =.*|;)"))
+          .filter(
+              line ->
+                  line.matches(
+                      "\\s+(public |private |protected )?static (volatile )?[\\w<>\\[\\], .?]+ \\w+( =.*|;)"))
           .filter(line -> !line.contains(" final ") && !line.contains(" native "))
           .forEach(line -> wrong.add(Sources.relative(file) + ":" + line));
     }
@@ -88,7 +92,14 @@ class HouseRulesTest {
   void theTopLevelHoldsNothingUnplanned() {
     Set<String> planned =
         Set.of(
-            "pom.xml", "README.md", "espalier", "java", "native", "cmake", "kernels", "tests",
+            "pom.xml",
+            "README.md",
+            "espalier",
+            "java",
+            "native",
+            "cmake",
+            "kernels",
+            "tests",
             "LICENSE");
     Set<String> untracked = Set.of("target", "out");
     String[] names = Sources.ROOT.toFile().list((folder, name) -> !name.startsWith("."));

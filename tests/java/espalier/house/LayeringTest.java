@@ -41,8 +41,7 @@ class LayeringTest {
   /** Stages that only the facade composes. */
   private static final Set<String> STAGES = Set.of("compress", "train", "runtime");
 
-  private static final Pattern USE =
-      Pattern.compile("\\bespalier\\.(?:([a-z]+)\\.)?[A-Z]\\w*");
+  private static final Pattern USE = Pattern.compile("\\bespalier\\.(?:([a-z]+)\\.)?[A-Z]\\w*");
 
   private static final List<Path> FILES = Sources.files(".*\\.java", "java");
 

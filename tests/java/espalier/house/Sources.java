@@ -55,7 +55,8 @@ final class Sources {
 
   /** Returns the package below {@code espalier}: "tensor", or "" for the facade. */
   static String packageOf(Path javaFile) {
-    Matcher matcher = Pattern.compile("(?m)^package espalier(?:\\.(\\w+))?;").matcher(text(javaFile));
+    Matcher matcher =
+        Pattern.compile("(?m)^package espalier(?:\\.(\\w+))?;").matcher(text(javaFile));
     if (!matcher.find()) {
       throw new AssertionError(javaFile + " is not in a package of this project");
     }

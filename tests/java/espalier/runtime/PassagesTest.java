@@ -67,8 +67,7 @@ class PassagesTest {
   void windowsAreConsecutiveAndTheRestIsDropped() throws IOException {
     Passages passages = make(ids(5, 18), Protocol.STREAM, 8, 0);
     assertEquals(2, passages.list().size());
-    assertArrayEquals(
-        new int[] {8, 9, 10, 11, 12, 13, 14, 15}, passages.list().get(1).ids());
+    assertArrayEquals(new int[] {8, 9, 10, 11, 12, 13, 14, 15}, passages.list().get(1).ids());
     assertEquals(2 * 7, passages.predictions());
     assertEquals(1, make(ids(23), Protocol.STREAM, 8, 1).list().size());
   }
@@ -136,8 +135,7 @@ class PassagesTest {
       assertEquals(Kind.USAGE, refusal.kind());
     }
     assertEquals(
-        Kind.USAGE,
-        assertThrows(EspalierException.class, () -> Protocol.named("wiki")).kind());
+        Kind.USAGE, assertThrows(EspalierException.class, () -> Protocol.named("wiki")).kind());
   }
 
   @Test

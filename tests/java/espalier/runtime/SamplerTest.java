@@ -103,7 +103,8 @@ class SamplerTest {
   @Test
   void extremeLogitsNeitherOverflowNorVanish() {
     assertEquals(Set.of(0), support(sampling(1e-6, 0, 1, 1), NO_TEXT, 3e38f, -3e38f));
-    assertEquals(Set.of(1), support(sampling(1, 0, 1, 1), NO_TEXT, Float.NEGATIVE_INFINITY, -3e38f));
+    assertEquals(
+        Set.of(1), support(sampling(1, 0, 1, 1), NO_TEXT, Float.NEGATIVE_INFINITY, -3e38f));
   }
 
   @Test
