@@ -22,7 +22,9 @@ import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** Whole models against {@link ReferenceForward}; logits are of size 1, so 1e-5 is a wide margin. */
+/**
+ * Whole models against {@link ReferenceForward}; logits are of size 1, so 1e-5 is a wide margin.
+ */
 class ForwardTest {
   private static final int[] IDS = {3, 17, 0, 23, 5, 5, 11, 9, 20, 1, 7};
   private static final List<Integer> ALL = List.of(0, 0);
@@ -96,8 +98,7 @@ class ForwardTest {
         TinyModels.qwen2().with("sliding_window", 3).with("max_window_layers", 1).fill();
     check(qwen, ALL);
     check(qwen.with("use_sliding_window", true), List.of(0, 3));
-    check(
-        qwen.with("layer_types", List.of("sliding_attention", "full_attention")), List.of(3, 0));
+    check(qwen.with("layer_types", List.of("sliding_attention", "full_attention")), List.of(3, 0));
   }
 
   @Test
@@ -135,8 +136,7 @@ class ForwardTest {
     compare(
         TinyModels.llama()
             .without("rope_theta")
-            .with(
-                "rope_parameters", Map.of("rope_type", "linear", "factor", 2, "rope_theta", 100))
+            .with("rope_parameters", Map.of("rope_type", "linear", "factor", 2, "rope_theta", 100))
             .fill(),
         expected);
   }
