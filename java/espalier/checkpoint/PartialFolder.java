@@ -124,7 +124,12 @@ final class PartialFolder implements AutoCloseable {
     return path;
   }
 
-  /** Makes everything durable and renames the folder to the output, which is returned. */
+  /**
+   * Makes everything durable and renames the folder to the output, which is returned.
+   *
+   * @throws EspalierException (RESOURCE) when the output cannot get its name; the folder is
+   *     complete then, and stays
+   */
   Path publish() throws IOException {
     try (Stream<Path> all = Files.walk(path)) {
       for (Path each : all.toList()) {
@@ -133,9 +138,16 @@ final class PartialFolder implements AutoCloseable {
     }
     Files.delete(path.resolve(MARKER));
     sync(path);
-    Files.move(path, out, StandardCopyOption.ATOMIC_MOVE);
     open = false;
     marker.close();
+    try {
+      Files.move(path, out, StandardCopyOption.ATOMIC_MOVE);
+    } catch (IOException e) {
+      throw EspalierException.resource(
+          out + ": cannot be put in place: " + reason(e),
+          "The output is complete: rename " + path + " by hand.",
+          e);
+    }
     sync(out.getParent());
     return out;
   }

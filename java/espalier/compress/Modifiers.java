@@ -35,7 +35,7 @@ public final class Modifiers {
 
   /** A modifier whose options are checked and which is then refused by name. */
   private static ModifierType later(String name, Function<Options, Modifier> read) {
-    return ModifierType.notBuilt(name, read, "it is read and checked, but not built yet");
+    return ModifierType.notBuilt(name, read, "its options are read and checked, but its algorithm comes later");
   }
 
   /** The pruners have no algorithm yet; their options are read so that faults are named. */

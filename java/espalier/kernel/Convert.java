@@ -5,10 +5,10 @@ import static espalier.kernel.Checks.require;
 
 import espalier.internal.Abi;
 import espalier.internal.Native;
+import espalier.internal.Words;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
-import org.bytedeco.javacpp.LongPointer;
 
 /** Conversion between element types. */
 public final class Convert {
@@ -46,11 +46,10 @@ public final class Convert {
 
   /** Returns the index of the first NaN or infinity, or −1 when every element is finite. */
   public static long firstNonFinite(Context context, Tensor x) {
-    try (LongPointer first = new LongPointer(1)) {
-      Native.check(
-          Abi.esp_first_nonfinite(
-              context.handle(), x.elements(), x.dtype().code(), x.address(), first.address()));
-      return first.get();
-    }
+    Words first = new Words(1);
+    Native.check(
+        Abi.esp_first_nonfinite(
+            context.handle(), x.elements(), x.dtype().code(), x.address(), first.address(0)));
+    return first.get(0);
   }
 }

@@ -7,11 +7,10 @@ import static espalier.kernel.Checks.shaped;
 
 import espalier.internal.Abi;
 import espalier.internal.Native;
+import espalier.internal.Words;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
-import org.bytedeco.javacpp.DoublePointer;
-import org.bytedeco.javacpp.LongPointer;
 
 /** Gram matrices, the reversed Cholesky factor and the column solver that stands on it. */
 public final class LinearAlgebra {
@@ -28,12 +27,11 @@ public final class LinearAlgebra {
   public static double quadraticForm(Context context, Tensor d, Tensor h) {
     long k = matrix("d", d, DType.F32).dimension(1);
     shaped("h", h, DType.F64, k, k);
-    try (DoublePointer value = new DoublePointer(1)) {
-      Native.check(
-          Abi.esp_quadratic_form(
-              context.handle(), d.dimension(0), k, d.address(), k, h.address(), value.address()));
-      return value.get();
-    }
+    Words value = new Words(1);
+    Native.check(
+        Abi.esp_quadratic_form(
+            context.handle(), d.dimension(0), k, d.address(), k, h.address(), value.address(0)));
+    return value.getDouble(0);
   }
 
   /**
@@ -44,14 +42,13 @@ public final class LinearAlgebra {
   public static long choleskyReversed(Context context, Tensor h) {
     long n = matrix("h", h, DType.F64).dimension(0);
     shaped("h", h, DType.F64, n, n);
-    try (LongPointer pivot = new LongPointer(1)) {
-      int status = Abi.esp_cholesky_reversed(context.handle(), n, h.address(), pivot.address());
-      if (status == Native.NUMERICAL) {
-        return pivot.get();
-      }
-      Native.check(status);
-      return -1;
+    Words pivot = new Words(1);
+    int status = Abi.esp_cholesky_reversed(context.handle(), n, h.address(), pivot.address(0));
+    if (status == Native.NUMERICAL) {
+      return pivot.get(0);
     }
+    Native.check(status);
+    return -1;
   }
 
   /**

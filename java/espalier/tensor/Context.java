@@ -3,11 +3,11 @@ package espalier.tensor;
 
 import espalier.internal.Abi;
 import espalier.internal.Native;
+import espalier.internal.Words;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
-import org.bytedeco.javacpp.LongPointer;
 
 /**
  * Device, thread pool, scratch and memory scopes of one computation, passed explicitly. A context
@@ -29,10 +29,9 @@ public final class Context implements AutoCloseable {
   /** Creates a CPU context; {@code threads} 0 takes every processor. The caller closes it. */
   public static Context cpu(int threads) {
     Native.openBlas();
-    try (LongPointer out = new LongPointer(1)) {
-      Native.check(Abi.esp_context_create(threads, out.address()));
-      return new Context(out.get(), Abi.esp_context_threads(out.get()));
-    }
+    Words out = new Words(1);
+    Native.check(Abi.esp_context_create(threads, out.address(0)));
+    return new Context(out.get(0), Abi.esp_context_threads(out.get(0)));
   }
 
   /** Returns the address for the C ABI. */

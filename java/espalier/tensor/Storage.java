@@ -3,10 +3,10 @@ package espalier.tensor;
 
 import espalier.internal.Abi;
 import espalier.internal.Native;
+import espalier.internal.Words;
 import espalier.report.EspalierException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import org.bytedeco.javacpp.LongPointer;
 
 /**
  * Owns one region of memory: allocated on the host, or a file mapped read-only. Whoever created it
@@ -38,10 +38,9 @@ public final class Storage implements AutoCloseable {
    * @throws EspalierException (RESOURCE) when memory is exhausted
    */
   public static Storage allocate(long sizeBytes) {
-    try (LongPointer out = new LongPointer(1)) {
-      Native.check(Abi.esp_memory_allocate(sizeBytes, out.address()));
-      return new Storage(Kind.ALLOCATED, out.get(), sizeBytes, "memory");
-    }
+    Words out = new Words(1);
+    Native.check(Abi.esp_memory_allocate(sizeBytes, out.address(0)));
+    return new Storage(Kind.ALLOCATED, out.get(0), sizeBytes, "memory");
   }
 
   /**
@@ -53,10 +52,9 @@ public final class Storage implements AutoCloseable {
     if (!Files.isRegularFile(file)) {
       throw EspalierException.input(file + ": not a readable file", "Check the path.");
     }
-    try (LongPointer out = new LongPointer(2)) {
-      Native.check(Abi.esp_file_map(file.toString(), out.address(), out.address() + Long.BYTES));
-      return new Storage(Kind.MAPPED, out.get(0), out.get(1), file.toString());
-    }
+    Words out = new Words(2);
+    Native.check(Abi.esp_file_map(file.toString(), out.address(0), out.address(1)));
+    return new Storage(Kind.MAPPED, out.get(0), out.get(1), file.toString());
   }
 
   public long sizeBytes() {

@@ -31,6 +31,7 @@ struct ops_avx2 {
   static void store_masked(float* p, int64_t count, vec x) {
     _mm256_maskstore_ps(p, mask(0, count), x);
   }
+  static vec add(vec a, vec b) { return _mm256_add_ps(a, b); }
   static vec sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
   static vec mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
   static vec fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }

@@ -28,6 +28,7 @@ struct ops_avx512 {
   static void store_masked(float* p, int64_t count, vec x) {
     _mm512_mask_storeu_ps(p, mask(0, count), x);
   }
+  static vec add(vec a, vec b) { return _mm512_add_ps(a, b); }
   static vec sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
   static vec mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
   static vec fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }

@@ -70,6 +70,19 @@ typename D::vec decode_copy(const D& d, const uint8_t* row, int64_t k, int64_t v
   return d.decode(copy);
 }
 
+// Adds vector v, of which only the columns [start, end) count, to sum.
+template <class D, int R, int M>
+void add_part(const D& d, int64_t k, const uint8_t* const* codes, const float* const* x, int64_t v,
+              int64_t start, int64_t end, typename D::vec (*sum)[M]) {
+  constexpr int64_t L = D::lanes;
+  const int64_t lo = most(start - v * L, 0), hi = least(end - v * L, L);
+  for (int r = 0; r < R; r++) {
+    const typename D::vec weights = decode_copy(d, codes[r], k, v);
+    for (int i = 0; i < M; i++)
+      sum[r][i] = D::fma(weights, D::load_masked(x[i] + v * L, lo, hi), sum[r][i]);
+  }
+}
+
 // y of rows [row, row + R) of W and [first, first + M) of x.
 template <class D, int R, int M>
 void multiply_rows(const D& d, const packed_product& p, int64_t row, int64_t first) {
@@ -101,15 +114,6 @@ void multiply_rows(const D& d, const packed_product& p, int64_t row, int64_t fir
       }
       const int64_t whole = (start + L - 1) / L;
       const int64_t stop = most(whole, least(direct, end / L));
-      const auto masked = [&](int64_t v) {
-        const int64_t lo = most(start - v * L, 0), hi = least(end - v * L, L);
-        for (int i = 0; i < M; i++) {
-          const vec part = D::load_masked(x[i] + v * L, lo, hi);
-          for (int r = 0; r < R; r++)
-            sum[r][i] = D::fma(decode_copy(d, codes[r], p.k, v), part, sum[r][i]);
-        }
-      };
-      if (start % L != 0) masked(start / L);
       for (int64_t v = whole; v < stop; v++) {
         vec part[M];
         for (int i = 0; i < M; i++) part[i] = D::load(x[i] + v * L);
@@ -118,7 +122,19 @@ void multiply_rows(const D& d, const packed_product& p, int64_t row, int64_t fir
           for (int i = 0; i < M; i++) sum[r][i] = D::fma(weights, part[i], sum[r][i]);
         }
       }
-      for (int64_t v = stop; v * L < end; v++) masked(v);
+      if (start % L != 0 || stop * L < end) {
+        // In memory of its own: an array whose address is taken would not stay in registers.
+        vec rest[R][M];
+        for (int r = 0; r < R; r++) {
+          for (int i = 0; i < M; i++) rest[r][i] = D::zero();
+        }
+        if (start % L != 0) add_part<D, R, M>(d, p.k, codes, x, start / L, start, end, rest);
+        for (int64_t v = stop; v * L < end; v++)
+          add_part<D, R, M>(d, p.k, codes, x, v, start, end, rest);
+        for (int r = 0; r < R; r++) {
+          for (int i = 0; i < M; i++) sum[r][i] = D::add(sum[r][i], rest[r][i]);
+        }
+      }
 
       for (int r = 0; r < R; r++) {
         const int64_t at = (row + r) * groups + g;

@@ -85,7 +85,8 @@ class CheckpointWriterTest {
   @Test
   void planIsExactToTheByte() throws IOException {
     for (long limit : new long[] {100, 8}) {
-      try (CheckpointWriter writer = CheckpointWriter.create(out(), limit)) {
+      Path out = root.resolve("limit" + limit);
+      try (CheckpointWriter writer = CheckpointWriter.create(out, limit)) {
         specs(5, 7, 3, 0).forEach(writer::declare);
         writer.declare("\u00e9\ud83d\ude00", DType.I64, Shape.of());
         ShardPlan plan = writer.begin();
@@ -108,9 +109,6 @@ class CheckpointWriterTest {
         Path index = done.resolve("model.safetensors.index.json");
         if (Files.exists(index)) {
           assertTrue(Files.readString(index).contains("\"\\u00e9\\ud83d\\ude00\""));
-        }
-        for (Path file : Files.list(done).toList()) {
-          Files.delete(file);
         }
       }
     }
@@ -213,9 +211,10 @@ class CheckpointWriterTest {
   @Test
   void outputInTheWayIsRefusedBeforeAnythingIsDone() throws IOException {
     Path file = Files.writeString(root.resolve("file"), "");
-    refused(file, Kind.USAGE, "exists and is not a folder");
+    refused(file, Kind.USAGE, "exists already");
     refused(file.resolve("deeper/out"), Kind.USAGE, "file is not a folder");
-    refused(root, Kind.USAGE, "exists and is not empty");
+    refused(root, Kind.USAGE, "exists already");
+    refused(Files.createDirectory(root.resolve("empty")), Kind.USAGE, "exists already");
     refused(Path.of("/"), Kind.USAGE, "");
     Path link = Files.createSymbolicLink(root.resolve("link"), root.resolve("gone"));
     refused(link, Kind.USAGE, "broken link");
@@ -229,14 +228,41 @@ class CheckpointWriterTest {
   }
 
   @Test
-  void emptyFolderIsReplaced() throws IOException {
-    Files.createDirectory(out());
-    try (CheckpointWriter writer = writer()) {
+  void sealedOutputCanBeReadBeforeItIsInPlace() throws IOException {
+    try (CheckpointWriter writer = CheckpointWriter.create(out(), 4)) {
+      specs(4, 4).forEach(writer::declare);
       writer.begin();
+      writer.write("t0", bytes(4));
+      writer.write("t1", bytes(4));
+      writer.seal();
+      writer.seal();
+      try (Checkpoint checkpoint = Checkpoint.open(writer.partial())) {
+        assertEquals(List.of("t0", "t1"), checkpoint.names());
+        assertTrue(checkpoint.events().isEmpty(), checkpoint.events().toString());
+      }
+      writer.text("report.json", "{}");
       writer.finish();
     }
-    try (Checkpoint checkpoint = Checkpoint.open(out())) {
-      assertEquals(List.of(), checkpoint.names());
+    assertTrue(Files.exists(out().resolve("report.json")));
+  }
+
+  @Test
+  void completeOutputStaysWhenItsNameWasTakenMeanwhile() throws IOException {
+    Path partial;
+    try (CheckpointWriter writer = writer()) {
+      writer.declare("a", DType.U8, FOUR);
+      writer.begin();
+      writer.write("a", bytes(4));
+      partial = writer.partial();
+      Files.createDirectory(out());
+      Files.writeString(out().resolve("other"), "kept");
+      EspalierException e = assertThrows(EspalierException.class, writer::finish);
+      assertEquals(Kind.RESOURCE, e.kind());
+      assertTrue(e.advice().contains(partial.toString()), e.advice());
+    }
+    assertEquals("kept", Files.readString(out().resolve("other")));
+    try (Checkpoint checkpoint = Checkpoint.open(partial)) {
+      assertEquals(List.of("a"), checkpoint.names());
     }
   }
 

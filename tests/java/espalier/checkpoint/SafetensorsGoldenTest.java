@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import espalier.Shared;
 import espalier.internal.Json;
 import espalier.report.EspalierException;
 import espalier.tensor.Shape;
@@ -76,7 +77,7 @@ class SafetensorsGoldenTest {
 
   @Test
   void everyGoodFileIsRead() throws IOException {
-    Path good = Golden.formats("safetensors/good");
+    Path good = Shared.path("golden/formats/safetensors/good");
     JsonNode files = manifest(good).get("files");
     for (Map.Entry<String, JsonNode> file : files.properties()) {
       try (Safetensors tensors = Safetensors.open(good.resolve(file.getKey()))) {
@@ -106,7 +107,7 @@ class SafetensorsGoldenTest {
 
   @Test
   void everyHostileFileIsRefusedByName() throws IOException {
-    Path hostile = Golden.formats("safetensors/hostile");
+    Path hostile = Shared.path("golden/formats/safetensors/hostile");
     List<String> names = new ArrayList<>();
     manifest(hostile).get("safetensors_files").fieldNames().forEachRemaining(names::add);
     for (String name : names) {
@@ -123,7 +124,7 @@ class SafetensorsGoldenTest {
 
   @Test
   void everyHostileIndexIsRefusedByName() throws IOException {
-    Path hostile = Golden.formats("safetensors/hostile");
+    Path hostile = Shared.path("golden/formats/safetensors/hostile");
     List<String> names = new ArrayList<>();
     manifest(hostile).get("index_folders").fieldNames().forEachRemaining(names::add);
     for (String name : names) {
@@ -139,7 +140,7 @@ class SafetensorsGoldenTest {
 
   @Test
   void rewrittenFileIsByteEqual() throws IOException {
-    Path good = Golden.formats("safetensors/good");
+    Path good = Shared.path("golden/formats/safetensors/good");
     Path file = good.resolve("all_dtypes.safetensors");
     Path out = folder.resolve("out");
     try (Safetensors tensors = Safetensors.open(file);
@@ -163,7 +164,7 @@ class SafetensorsGoldenTest {
 
   @Test
   void rewrittenShardsAndIndexAreByteEqual() throws IOException {
-    Path sharded = Golden.formats("safetensors/good").resolve("sharded");
+    Path sharded = Shared.path("golden/formats/safetensors/good").resolve("sharded");
     Path out = folder.resolve("out");
     try (Checkpoint source = Checkpoint.open(sharded);
         CheckpointWriter writer = CheckpointWriter.create(out, 16)) {
@@ -185,7 +186,7 @@ class SafetensorsGoldenTest {
 
   @Test
   void wholeCheckpointsOfOtherToolsOpen() throws IOException {
-    try (Checkpoint tiny = Checkpoint.open(Golden.formats("tiny-llama"))) {
+    try (Checkpoint tiny = Checkpoint.open(Shared.path("golden/formats/tiny-llama"))) {
       assertEquals("llama", tiny.json("config.json").orElseThrow().get("model_type").textValue());
       assertEquals(
           List.of("generation_config.json"),

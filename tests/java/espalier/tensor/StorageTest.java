@@ -11,6 +11,7 @@ import espalier.report.EspalierException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -37,6 +38,37 @@ class StorageTest {
     assertThrows(IllegalArgumentException.class, () -> Storage.allocate(-1));
     EspalierException e = assertThrows(EspalierException.class, () -> Storage.allocate(1L << 60));
     assertEquals(EspalierException.Kind.RESOURCE, e.kind());
+  }
+
+  @Test
+  void memoryFarBeyondTheJavaHeapIsAllocated() throws Exception {
+    Process child =
+        new ProcessBuilder(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-Xmx16m",
+                "-cp",
+                System.getProperty(
+                    "surefire.test.class.path", System.getProperty("java.class.path")),
+                Allocator.class.getName())
+            .redirectErrorStream(true)
+            .start();
+    String answer = new String(child.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertEquals(0, child.waitFor(), answer);
+  }
+
+  /** The child process: holds 12 times its heap, the point where JavaCPP's pointers refuse. */
+  static final class Allocator {
+    private Allocator() {}
+
+    public static void main(String[] arguments) {
+      Storage[] storages = new Storage[12];
+      for (int i = 0; i < storages.length; i++) {
+        storages[i] = Storage.allocate(16 << 20);
+      }
+      for (Storage storage : storages) {
+        storage.close();
+      }
+    }
   }
 
   @Test
