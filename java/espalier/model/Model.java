@@ -27,10 +27,9 @@ import java.util.function.Supplier;
  * A checkpoint as something that computes: an embedding, blocks, a norm and a head. Linears stay
  * mapped in the type they are stored in; norms and biases are F32 in memory of the model's own.
  *
- * <p>The model owns its checkpoint. It serves one thread at a time, like its context, and may
- * outlive neither a scope nor another model in any particular order. Intermediate results of a
- * block are freed when the block is done unless the operations {@linkplain Ops#retains() retain}
- * them.
+ * <p>The model owns its checkpoint. It serves one thread at a time, like its context, and holds no
+ * scope open: models of one context close in any order. Intermediate results of a block are freed
+ * when the block is done unless the operations {@linkplain Ops#retains() retain} them.
  */
 public final class Model implements AutoCloseable {
   private final Checkpoint checkpoint;

@@ -13,6 +13,7 @@ import espalier.layer.Dense;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
+import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -214,6 +215,32 @@ class ForwardTest {
         Tensor logits = model.forward(new Eager(context), ids, Past.NONE);
         var left = scope.releaseAll();
         assertEquals(List.of(logits.storage()), left);
+        left.forEach(storage -> storage.close());
+      }
+    }
+  }
+
+  @Test
+  void retainingOpsKeepEveryResult() {
+    TinyModels tiny = TinyModels.llama().fill();
+    try (Context context = Context.cpu(1);
+        Model model = Model.open(tiny.write(temp.resolve("model")), context)) {
+      Eager eager = new Eager(context);
+      Ops retaining =
+          (Ops)
+              Proxy.newProxyInstance(
+                  Ops.class.getClassLoader(),
+                  new Class<?>[] {Ops.class},
+                  (proxy, method, arguments) ->
+                      method.getName().equals("retains")
+                          ? (Object) true
+                          : method.invoke(eager, arguments));
+      Tensor ids = context.ints(IDS, IDS.length);
+      float[] expected = model.forward(eager, ids, Past.NONE).toFloats();
+      try (Context.Scope scope = context.scope()) {
+        assertArrayEquals(expected, model.forward(retaining, ids, Past.NONE).toFloats());
+        var left = scope.releaseAll();
+        assertTrue(left.size() > 2 * 7, left.size() + " results"); // a result for every linear
         left.forEach(storage -> storage.close());
       }
     }
