@@ -17,11 +17,10 @@ import espalier.text.TextData;
 import espalier.text.Tokenizer;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Optional;
 
 /**
- * The front door. {@link #compress} makes a smaller checkpoint; an open {@code Espalier} runs one: a
- * model with its tokenizer on a context of its own. One thread at a time; close it when done.
+ * The front door. {@link #compress} makes a smaller checkpoint; an open {@code Espalier} runs one:
+ * a model with its tokenizer on a context of its own. One thread at a time; close it when done.
  */
 public final class Espalier implements AutoCloseable {
   private final Path folder;
@@ -83,9 +82,9 @@ public final class Espalier implements AutoCloseable {
     return new Eager(context);
   }
 
-  /** Returns the model's tokenizer, closed with this; empty when the folder has none. */
-  public Optional<Tokenizer> tokenizer() {
-    return Optional.ofNullable(tokenizer);
+  /** Returns the model's tokenizer, closed with this; null when the folder has none. */
+  public Tokenizer tokenizer() {
+    return tokenizer;
   }
 
   /** Opens a file of texts in this model's tokens. */
@@ -95,8 +94,7 @@ public final class Espalier implements AutoCloseable {
 
   /** Returns the passages of a file that an evaluation predicts. */
   public Passages passages(Path file, Passages.Choice choice) {
-    return Passages.of(
-        texts(file), tokenizer, choice, model.contextLength(), model.vocabulary());
+    return Passages.of(texts(file), tokenizer, choice, model.contextLength(), model.vocabulary());
   }
 
   /** Measures perplexity; see {@link Perplexity#measure}. */

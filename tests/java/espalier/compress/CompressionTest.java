@@ -47,7 +47,10 @@ class CompressionTest {
     Random random = new Random(11);
     StringBuilder lines = new StringBuilder();
     for (int text = 0; text < 12; text++) {
-      lines.append("{\"input_ids\": ").append(random.ints(14, 0, 24).boxed().toList()).append("}\n");
+      lines
+          .append("{\"input_ids\": ")
+          .append(random.ints(14, 0, 24).boxed().toList())
+          .append("}\n");
     }
     data = Files.writeString(folder.resolve("texts.jsonl"), lines);
   }
@@ -76,7 +79,8 @@ class CompressionTest {
     assertTrue(report.meanRelativeError() > 0 && report.meanRelativeError() < 0.1);
     try (Context context = Context.cpu(1);
         Model reopened = Model.open(folder.resolve(family + "-out"), context)) {
-      long packed = reopened.linears().values().stream().filter(Quantized.class::isInstance).count();
+      long packed =
+          reopened.linears().values().stream().filter(Quantized.class::isInstance).count();
       assertEquals(family.equals("gpt2") ? 8 : 14, packed);
     }
   }
@@ -84,7 +88,8 @@ class CompressionTest {
   @ParameterizedTest
   @ValueSource(ints = {2, 3, 4, 5, 6, 7, 8})
   void gptqIsNoWorseThanRoundingInTheNormItMinimises(int bits) {
-    Report report = job(TinyModels.llama(), "w" + bits).scheme("W" + bits + "A16").groupSize(0).run();
+    Report report =
+        job(TinyModels.llama(), "w" + bits).scheme("W" + bits + "A16").groupSize(0).run();
     report
         .rows()
         .forEach(
@@ -123,8 +128,7 @@ class CompressionTest {
     try (Context context = Context.cpu(1);
         Model reopened = Model.open(folder.resolve("bf16-out"), context)) {
       Quantized linear =
-          assertInstanceOf(
-              Quantized.class, reopened.linears().get("model.layers.1.mlp.down_proj"));
+          assertInstanceOf(Quantized.class, reopened.linears().get("model.layers.1.mlp.down_proj"));
       assertEquals(DType.BF16, linear.scaleType());
     }
   }
@@ -172,8 +176,7 @@ class CompressionTest {
             """);
     Report report = job(TinyModels.llama(), "mixed").recipe(recipe).run();
     assertEquals(13L, report.facts().get("linears_compressed"));
-    JsonNode config =
-        Json.STRICT.readTree(folder.resolve("mixed-out/config.json").toFile());
+    JsonNode config = Json.STRICT.readTree(folder.resolve("mixed-out/config.json").toFile());
     assertEquals(2, config.at("/quantization_config/config_groups").size());
     assertEquals(
         "[\"model.layers.0.self_attn.k_proj\",\"lm_head\"]",
@@ -208,8 +211,13 @@ class CompressionTest {
 
   @Test
   void shardsAreReadBack() throws IOException {
-    job(TinyModels.llama(), "shards").scheme("W4A16").groupSize(4).method("rtn").data(null)
-        .shardBytes(4000).run();
+    job(TinyModels.llama(), "shards")
+        .scheme("W4A16")
+        .groupSize(4)
+        .method("rtn")
+        .data(null)
+        .shardBytes(4000)
+        .run();
     assertTrue(Files.exists(folder.resolve("shards-out/model.safetensors.index.json")));
   }
 
