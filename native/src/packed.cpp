@@ -10,8 +10,10 @@ namespace esp {
 namespace {
 
 // Up to this many rows of x the direct kernels win: they decode once per eight rows of x, the dense
-// product once per tile but pays for writing, packing and reading 4 bytes a weight. Measured at
-// 4096 x 4096, AVX2: 16 rows 15 ms against 26, 32 rows 30 against 31.
+// product once per tile but pays for writing, packing and reading 4 bytes a weight. Processor time
+// at 4096 x 4096, AVX2, one thread, least of 13, two runs, direct against widened in ms: w4a16 16
+// rows 18.5 / 28, 24 rows 27-28 / 31-35, 40 rows 41-42 / 38; w8a16 24 rows 26-33 / 31-40, 32 rows
+// 39-52 / 34-47. The machine was busy: the crossing lies between 24 and 40.
 constexpr int64_t direct_rows = 24;
 constexpr int64_t direct_tile = 32;    // rows of W a task: 32 * 4096 / 2 = 64 KiB of codes
 constexpr int64_t widened_tile = 64;   // rows of W a task: 64 * 4096 * 4 = 1 MiB of fp32
