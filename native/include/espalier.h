@@ -270,8 +270,8 @@ ESP_EXPORT esp_status esp_divergence(esp_context* ctx, int64_t rows, int64_t voc
 // zero); min and max of a group include 0.
 //  symmetric   scale = 2 max|w| / (2^b - 1), zero 0;
 //  asymmetric  scale = (max - min) / (2^b - 1), zero = round(clamp(-2^(b-1) - min / scale)).
-//  A scale is rounded to scale_dtype (F32, F16, BF16) before anything uses it; scale 0 becomes
-//  2^-23.
+//  A scale is rounded to scale_dtype (F32, F16, BF16) before anything uses it. A group of
+//  zeros has scale 2^-23 and zero point 0.
 
 // Scales and zeros of every group. mse_grid 0: plain min-max. Otherwise the range is shrunk by p =
 // 1 - i / mse_grid, i < mse_shrink * mse_grid, and the p with the least sum |w - q(w)|^mse_norm of
