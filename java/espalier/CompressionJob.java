@@ -199,7 +199,8 @@ public final class CompressionJob {
           "--samples and --max-length must be 1 or more", "Leave them out for the defaults.");
     }
     Path folder = opened.checkpoint().folder();
-    try (Tokenizer tokenizer = Tokenizer.open(folder)) {
+    // A model without a tokenizer takes texts that are token ids already.
+    try (Tokenizer tokenizer = Tokenizer.find(folder).orElse(null)) {
       TextData text = TextData.open(data, tokenizer, () -> ChatTemplate.open(folder));
       int length = Math.min(maxLength, opened.contextLength());
       Samples taken = text.documents(samples, length);

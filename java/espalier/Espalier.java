@@ -3,9 +3,19 @@ package espalier;
 
 import espalier.kernel.Eager;
 import espalier.model.Model;
+import espalier.report.EspalierException;
+import espalier.report.Listener;
+import espalier.runtime.Divergence;
+import espalier.runtime.Generation;
+import espalier.runtime.Generator;
+import espalier.runtime.Passages;
+import espalier.runtime.Perplexity;
+import espalier.runtime.Sampling;
 import espalier.tensor.Context;
 import espalier.text.ChatTemplate;
+import espalier.text.TextData;
 import espalier.text.Tokenizer;
+import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
@@ -13,13 +23,16 @@ import java.nio.file.Path;
  * a model with its tokenizer on a context of its own. One thread at a time; close it when done.
  */
 public final class Espalier implements AutoCloseable {
+  private final Path folder;
   private final Context context;
   private final Model model;
-  private Tokenizer tokenizer;
+  private final Tokenizer tokenizer;
 
-  private Espalier(Context context, Model model) {
+  private Espalier(Path folder, Context context, Model model, Tokenizer tokenizer) {
+    this.folder = folder;
     this.context = context;
     this.model = model;
+    this.tokenizer = tokenizer;
   }
 
   /** Describes a compression of the checkpoint in this folder; nothing happens before it is run. */
@@ -31,13 +44,27 @@ public final class Espalier implements AutoCloseable {
    * Opens a checkpoint, dense or compressed. The caller closes the result.
    *
    * @param threads to compute with, 0 for all processors
+   * @throws EspalierException (INPUT) when the folder is missing or its files are at fault
    */
   public static Espalier open(Path folder, int threads) {
-    Context context = Context.cpu(threads);
+    if (!Files.isDirectory(folder)) {
+      throw EspalierException.input(
+          folder + (Files.exists(folder) ? " is not a model folder" : ": no such folder"),
+          "Give the folder that holds config.json and model.safetensors.");
+    }
+    // The tokenizer first: it is the cheapest to fail.
+    Tokenizer tokenizer = Tokenizer.find(folder).orElse(null);
+    Context context = null;
     try {
-      return new Espalier(context, Model.open(folder, context));
-    } catch (RuntimeException | Error e) {
-      context.close();
+      context = Context.cpu(threads);
+      return new Espalier(folder, context, Model.open(folder, context), tokenizer);
+    } catch (Throwable e) {
+      if (context != null) {
+        context.close();
+      }
+      if (tokenizer != null) {
+        tokenizer.close();
+      }
       throw e;
     }
   }
@@ -55,25 +82,57 @@ public final class Espalier implements AutoCloseable {
     return new Eager(context);
   }
 
-  /** Returns the model's tokenizer, opened on first use and closed with this. */
+  /** Returns the model's tokenizer, closed with this; null when the folder has none. */
   public Tokenizer tokenizer() {
-    if (tokenizer == null) {
-      tokenizer = Tokenizer.open(model.checkpoint().folder());
-    }
     return tokenizer;
   }
 
-  /** Returns the model's chat template; throws if it has none. */
-  public ChatTemplate chatTemplate() {
-    return ChatTemplate.open(model.checkpoint().folder());
+  /** Opens a file of texts in this model's tokens. */
+  public TextData texts(Path file) {
+    return TextData.open(file, tokenizer, () -> ChatTemplate.open(folder));
+  }
+
+  /** Returns the passages of a file that an evaluation predicts. */
+  public Passages passages(Path file, Passages.Choice choice) {
+    return Passages.of(texts(file), tokenizer, choice, model.contextLength(), model.vocabulary());
+  }
+
+  /** Measures perplexity; see {@link Perplexity#measure}. */
+  public Perplexity.Result perplexity(Passages passages, Listener listener) {
+    return Perplexity.measure(model, ops(), passages, listener);
+  }
+
+  /** Compares this model with the dense one in a folder; see {@link Divergence#measure}. */
+  public Divergence.Result divergence(Path dense, Passages passages, Listener listener) {
+    try (Model reference = Model.open(dense, context)) {
+      reference.events().forEach(listener::event);
+      return Divergence.measure(reference, model, ops(), passages, listener);
+    }
+  }
+
+  /**
+   * Continues a text.
+   *
+   * @param tokens the most to generate
+   * @return the continuation, without special tokens
+   * @throws EspalierException (INPUT) when the model has no tokenizer
+   */
+  public String generate(String prompt, Sampling sampling, int tokens) {
+    if (tokenizer == null) {
+      throw EspalierException.input(
+          folder + " has no tokenizer", "Use a Generator with token ids instead.");
+    }
+    Generation result =
+        new Generator(model, ops()).generate(tokenizer.encode(prompt), tokens, sampling);
+    return tokenizer.decode(result.ids().stream().mapToInt(Integer::intValue).toArray(), true);
   }
 
   @Override
   public void close() {
+    model.close();
+    context.close();
     if (tokenizer != null) {
       tokenizer.close();
     }
-    model.close();
-    context.close();
   }
 }

@@ -6,7 +6,6 @@ import espalier.CompressionJob;
 import espalier.Espalier;
 import espalier.compress.OutputFormat;
 import espalier.report.Event;
-import espalier.report.Listener;
 import espalier.report.Report;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
@@ -117,9 +116,8 @@ final class CompressCommand implements Callable<Integer> {
     }
     Report report;
     try (Progress progress = common.progress()) {
-      report = job.listener(listener(progress)).run();
+      report = job.listener(common.listener(progress)).run();
     }
-    common.warn(report.events());
     if (common.json()) {
       ObjectNode result = report.toJson();
       result.put("output", output.toString());
@@ -128,20 +126,6 @@ final class CompressCommand implements Callable<Integer> {
       summarise(report);
     }
     return 0;
-  }
-
-  private Listener listener(Progress progress) {
-    return new Listener() {
-      @Override
-      public void progress(String stage, long done, long total, String detail) {
-        progress.update(stage, done, total, detail);
-      }
-
-      @Override
-      public boolean cancelled() {
-        return common.console().isCancelled();
-      }
-    };
   }
 
   private void summarise(Report report) {

@@ -2,14 +2,14 @@
 package espalier.cli;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import espalier.Espalier;
 import espalier.model.Model;
 import espalier.report.Event;
+import espalier.report.Listener;
 import espalier.runtime.Divergence;
 import espalier.runtime.Passages;
 import espalier.runtime.Perplexity;
 import espalier.runtime.Protocol;
-import espalier.text.ChatTemplate;
-import espalier.text.TextData;
 import java.io.PrintStream;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -79,23 +79,18 @@ final class EvalCommand implements Callable<Integer> {
   public Integer call() {
     long begun = System.nanoTime();
     Passages.Choice choice = new Passages.Choice(Protocol.named(protocol), window, limit);
-    if (dense != null) {
-      OpenModel.requireFolder(dense);
-    }
-    try (OpenModel opened = OpenModel.of(folder, common.threads())) {
+    try (Espalier opened = Espalier.open(folder, common.threads())) {
       Model model = opened.model();
-      TextData texts = TextData.open(data, opened.tokenizer(), () -> ChatTemplate.open(folder));
       List<Event> events = new ArrayList<>(model.events());
       common.warn(events);
-      Passages passages =
-          Passages.of(texts, opened.tokenizer(), choice, model.contextLength(), model.vocabulary());
+      Passages passages = opened.passages(data, choice);
       common.warn(passages.events());
       events.addAll(passages.events());
       Divergence.Result divergence = null;
       Perplexity.Result result;
       if (dense == null) {
         try (Progress progress = common.progress()) {
-          result = Perplexity.measure(model, opened.ops(), passages, common.listener(progress));
+          result = opened.perplexity(passages, common.listener(progress));
         }
       } else {
         divergence = compare(opened, passages, events);
@@ -111,13 +106,28 @@ final class EvalCommand implements Callable<Integer> {
     }
   }
 
-  private Divergence.Result compare(OpenModel opened, Passages passages, List<Event> events) {
-    try (Model reference = Model.open(dense, opened.context());
-        Progress progress = common.progress()) {
-      common.warn(reference.events());
-      events.addAll(reference.events());
-      return Divergence.measure(
-          reference, opened.model(), opened.ops(), passages, common.listener(progress));
+  private Divergence.Result compare(Espalier opened, Passages passages, List<Event> events) {
+    try (Progress progress = common.progress()) {
+      Listener shown = common.listener(progress);
+      Listener heard =
+          new Listener() {
+            @Override
+            public void progress(String stage, long done, long total, String detail) {
+              shown.progress(stage, done, total, detail);
+            }
+
+            @Override
+            public void event(Event event) {
+              shown.event(event);
+              events.add(event);
+            }
+
+            @Override
+            public boolean cancelled() {
+              return shown.cancelled();
+            }
+          };
+      return opened.divergence(dense, passages, heard);
     }
   }
 

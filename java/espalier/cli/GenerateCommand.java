@@ -2,6 +2,7 @@
 package espalier.cli;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import espalier.Espalier;
 import espalier.model.Model;
 import espalier.report.EspalierException;
 import espalier.runtime.Generation;
@@ -111,7 +112,7 @@ final class GenerateCommand implements Callable<Integer> {
     }
     warnOfIdleOptions();
     long begun = System.nanoTime();
-    try (OpenModel opened = OpenModel.of(folder, common.threads())) {
+    try (Espalier opened = Espalier.open(folder, common.threads())) {
       Model model = opened.model();
       common.warn(model.events());
       int[] ids = ids(opened.tokenizer());
@@ -157,7 +158,7 @@ final class GenerateCommand implements Callable<Integer> {
     return tokenizer.encode(prompt.text);
   }
 
-  private ObjectNode json(Generation generation, String text, OpenModel opened, double seconds) {
+  private ObjectNode json(Generation generation, String text, Espalier opened, double seconds) {
     ObjectNode object =
         CommonOptions.result().put("command", "generate").put("model", folder.toString());
     if (prompt.text != null) {

@@ -2,6 +2,7 @@
 package espalier.cli;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import espalier.Espalier;
 import espalier.checkpoint.Checkpoint;
 import espalier.report.EspalierException;
 import java.nio.file.Files;
@@ -35,7 +36,7 @@ final class InspectCommand implements Callable<Integer> {
     try (Checkpoint checkpoint = Checkpoint.open(path)) {
       Inspection inspection = Inspection.of(checkpoint);
       if (Files.isDirectory(path)) {
-        inspection = inspection.tried(() -> OpenModel.of(path, common.threads()));
+        inspection = inspection.tried(() -> Espalier.open(path, common.threads()));
       }
       common.warn(inspection.events());
       if (common.strict() && !inspection.problem().isEmpty()) {

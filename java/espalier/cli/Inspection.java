@@ -4,6 +4,7 @@ package espalier.cli;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import espalier.Espalier;
 import espalier.checkpoint.Checkpoint;
 import espalier.checkpoint.TensorSpec;
 import espalier.internal.Json;
@@ -101,8 +102,8 @@ record Inspection(
   /**
    * Returns the same with what opening the model adds, or with the reason why it cannot be opened.
    */
-  Inspection tried(Supplier<OpenModel> opening) {
-    try (OpenModel opened = opening.get()) {
+  Inspection tried(Supplier<Espalier> opening) {
+    try (Espalier opened = opening.get()) {
       List<Event> all = new ArrayList<>(events);
       opened.model().events().stream().filter(event -> !all.contains(event)).forEach(all::add);
       return new Inspection(

@@ -35,7 +35,8 @@ public final class Modifiers {
 
   /** A modifier whose options are checked and which is then refused by name. */
   private static ModifierType later(String name, Function<Options, Modifier> read) {
-    return ModifierType.notBuilt(name, read, "its options are read and checked, but its algorithm comes later");
+    return ModifierType.notBuilt(
+        name, read, "its options are read and checked, but its algorithm comes later");
   }
 
   /** The pruners have no algorithm yet; their options are read so that faults are named. */

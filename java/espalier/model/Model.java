@@ -27,10 +27,9 @@ import java.util.function.Supplier;
  * A checkpoint as something that computes: an embedding, blocks, a norm and a head. Linears stay
  * mapped in the type they are stored in; norms and biases are F32 in memory of the model's own.
  *
- * <p>The model owns its checkpoint. It serves one thread at a time, like its context, and may
- * outlive neither a scope nor another model in any particular order. Intermediate results of a
- * block are freed when the block is done unless the operations {@linkplain Ops#retains() retain}
- * them.
+ * <p>The model owns its checkpoint. It serves one thread at a time, like its context, and holds no
+ * scope open: models of one context close in any order. Intermediate results of a block are freed
+ * when the block is done unless the operations {@linkplain Ops#retains() retain} them.
  */
 public final class Model implements AutoCloseable {
   private final Checkpoint checkpoint;
@@ -81,7 +80,7 @@ public final class Model implements AutoCloseable {
       this.blocks = List.copyOf(loaded);
       weights.load(family.finalVectors(config), "the norm before the head");
       this.finalNorm = family.finalNorm(config, weights);
-      Optional<Linear> stored = storedHead();
+      Optional<Linear> stored = new StoredHead(checkpoint, codecs, family, config, weights).find();
       this.tied = stored.isEmpty();
       this.head = stored.orElseGet(() -> new Dense(embedding, null));
       this.unknown = weights.unknown();
@@ -118,57 +117,6 @@ public final class Model implements AutoCloseable {
             .map(fields -> fields.ids("eos_token_id"))
             .orElse(List.of());
     return List.copyOf(new LinkedHashSet<>(ids.isEmpty() ? config.ids("eos_token_id") : ids));
-  }
-
-  /** Returns the head when it is a matrix of its own. */
-  private Optional<Linear> storedHead() {
-    String name = ModelFamily.HEAD + ".weight";
-    if (!codecs.has(ModelFamily.HEAD)) {
-      if (config.tied()) {
-        return Optional.empty();
-      }
-      throw EspalierException.input(
-          checkpoint.folder() + ": no tensor " + name + ", and tie_word_embeddings is not true",
-          "If the head is the embedding, state \"tie_word_embeddings\": true in config.json.");
-    }
-    if (config.tied()) {
-      Optional<Tensor> stored = checkpoint.find(name);
-      Tensor table = checkpoint.get(weights.storedName(family.embedding()) + ".weight");
-      if (stored.isPresent() && sameBytes(stored.get(), table)) {
-        weights.take(name);
-        return Optional.empty();
-      }
-      weights.note(
-          Event.warning(
-              "head-not-tied",
-              name,
-              "tie_word_embeddings is true but the stored head differs from the embedding;"
-                  + " the stored head counts"));
-    }
-    LinearSpec spec =
-        new LinearSpec(
-            ModelFamily.HEAD,
-            config.hiddenSize(),
-            "the hidden size",
-            config.vocabulary(),
-            "vocab_size",
-            false,
-            false);
-    return Optional.of(weights.linear(spec, "the head"));
-  }
-
-  private static boolean sameBytes(Tensor a, Tensor b) {
-    if (a.dtype() != b.dtype() || !a.shape().equals(b.shape())) {
-      return false;
-    }
-    long chunk = 1L << 28; // buffers reach 2 GiB at most
-    for (long at = 0; at < a.sizeBytes(); at += chunk) {
-      long bytes = Math.min(chunk, a.sizeBytes() - at);
-      if (a.buffer(at, bytes).mismatch(b.buffer(at, bytes)) >= 0) {
-        return false;
-      }
-    }
-    return true;
   }
 
   public Checkpoint checkpoint() {

@@ -199,8 +199,8 @@ public final class ChatTemplate {
   }
 
   /**
-   * Returns the ids of a text this template rendered. The template wrote every special token there is
-   * to be, so the tokenizer adds none, as in transformers.
+   * Returns the ids of a text this template rendered. The template wrote every special token there
+   * is to be, so the tokenizer adds none, as in transformers.
    */
   public int[] encode(Tokenizer tokenizer, String rendered) {
     return tokenizer.encode(rendered, false);

@@ -23,8 +23,8 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * One model measured under many methods: texts are read once, and the dense logits of the documents that KL
- * divergence is taken over are kept.
+ * One model measured under many methods: texts are read once, and the dense logits of the documents
+ * that KL divergence is taken over are kept.
  */
 final class QualityBench implements AutoCloseable {
   private static final int CALIBRATION_DOCUMENTS = 128;
@@ -62,7 +62,7 @@ final class QualityBench implements AutoCloseable {
   }
 
   private List<int[]> documents(String file, int limit) {
-    TextData data = TextData.open(Shared.path(file), dense.tokenizer(), dense::chatTemplate);
+    TextData data = dense.texts(Shared.path(file));
     return Arrays.asList(data.documents(limit, dense.model().contextLength()).ids());
   }
 
@@ -116,11 +116,13 @@ final class QualityBench implements AutoCloseable {
         }
       }
     }
-    return new Figures(
-        Math.exp(nats / predictions), kl / positions, (double) same / positions);
+    return new Figures(Math.exp(nats / predictions), kl / positions, (double) same / positions);
   }
 
-  /** Returns the recipe of a key such as gptq.b4.sym.g64.act; layers the group does not divide go per channel. */
+  /**
+   * Returns the recipe of a key such as gptq.b4.sym.g64.act; layers the group does not divide go
+   * per channel.
+   */
   private static String recipe(String key, Model model) {
     String[] parts = key.split("\\.");
     boolean gptq = parts[0].equals("gptq");
@@ -132,8 +134,7 @@ final class QualityBench implements AutoCloseable {
             .filter(e -> group > 0 && e.getValue().inFeatures() % group != 0)
             .map(e -> "'" + e.getKey() + "'")
             .toList();
-    String grouped =
-        group == 0 ? "strategy: channel" : "strategy: group, group_size: " + group;
+    String grouped = group == 0 ? "strategy: channel" : "strategy: group, group_size: " + group;
     StringBuilder yaml = new StringBuilder("quant_stage:\n  quant_modifiers:\n");
     yaml.append(gptq ? "    GPTQModifier:\n" : "    QuantizationModifier:\n");
     if (gptq) {

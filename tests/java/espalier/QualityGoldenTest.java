@@ -21,8 +21,8 @@ import org.junit.jupiter.api.TestFactory;
 
 /**
  * Whole models: every RTN and GPTQ entry of golden/quality.json, calibration, block loop and
- * evaluation included. Perplexity and KL divergence must not be worse than the reference by more than its
- * README's tolerances; orderings with a gap beyond the noise must hold.
+ * evaluation included. Perplexity and KL divergence must not be worse than the reference by more
+ * than its README's tolerances; orderings with a gap beyond the noise must hold.
  */
 @Tag("slow")
 class QualityGoldenTest {
@@ -67,7 +67,8 @@ class QualityGoldenTest {
         tests.add(
             dynamicTest(
                 better + " < " + worse + " in " + figure,
-                () -> assertTrue(of(results.get(better), figure) < of(results.get(worse), figure))));
+                () ->
+                    assertTrue(of(results.get(better), figure) < of(results.get(worse), figure))));
       }
     }
     tests.add(dynamicTest("close", bench::close));
@@ -91,8 +92,7 @@ class QualityGoldenTest {
     assertTrue(
         figures.perplexity() <= perplexity * (1 + tolerance(key, "ppl")),
         "perplexity " + figures.perplexity() + ", golden " + perplexity);
-    double slack =
-        key.contains(".b8.") ? Math.max(5e-5, 0.05 * kl) : kl * tolerance(key, "kl");
+    double slack = key.contains(".b8.") ? Math.max(5e-5, 0.05 * kl) : kl * tolerance(key, "kl");
     assertTrue(figures.kl() <= kl + slack, "KL " + figures.kl() + ", golden " + kl);
   }
 

@@ -23,7 +23,10 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 
-/** pack-quantized files of compressed-tensors 0.20.0 and 0.14.0: decoded exactly, fp32 ones rewritten to the byte. */
+/**
+ * pack-quantized files of compressed-tensors 0.20.0 and 0.14.0: decoded exactly, fp32 ones
+ * rewritten to the byte.
+ */
 class PackQuantizedGoldenTest {
   private static final String MATRICES = "golden/formats/compressed-tensors/matrices";
   private static final String LEGACY = "golden/formats/compressed-tensors/legacy-0.14";
@@ -77,16 +80,12 @@ class PackQuantizedGoldenTest {
           inputs.find("f32." + stored.outFeatures() + "x" + stored.inFeatures()).orElseThrow();
       LinearInput input =
           new LinearInput(
-              "layer",
-              weight,
-              null,
-              stored.scheme(),
-              Quantize.Range.MIN_MAX,
-              DType.F32,
-              null);
+              "layer", weight, null, stored.scheme(), Quantize.Range.MIN_MAX, DType.F32, null);
       Quantized made = new Rtn().apply(input, context).quantized();
       Map<String, Tensor> tensors = new PackQuantized().encode(context, "layer", made);
-      assertEquals(checkpoint.names().stream().sorted().toList(), tensors.keySet().stream().sorted().toList());
+      assertEquals(
+          checkpoint.names().stream().sorted().toList(),
+          tensors.keySet().stream().sorted().toList());
       tensors.forEach(
           (name, tensor) -> {
             Tensor expected = checkpoint.get(name);

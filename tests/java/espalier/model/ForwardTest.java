@@ -13,6 +13,7 @@ import espalier.layer.Dense;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
+import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -22,7 +23,9 @@ import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** Whole models against {@link ReferenceForward}; logits are of size 1, so 1e-5 is a wide margin. */
+/**
+ * Whole models against {@link ReferenceForward}; logits are of size 1, so 1e-5 is a wide margin.
+ */
 class ForwardTest {
   private static final int[] IDS = {3, 17, 0, 23, 5, 5, 11, 9, 20, 1, 7};
   private static final List<Integer> ALL = List.of(0, 0);
@@ -96,8 +99,7 @@ class ForwardTest {
         TinyModels.qwen2().with("sliding_window", 3).with("max_window_layers", 1).fill();
     check(qwen, ALL);
     check(qwen.with("use_sliding_window", true), List.of(0, 3));
-    check(
-        qwen.with("layer_types", List.of("sliding_attention", "full_attention")), List.of(3, 0));
+    check(qwen.with("layer_types", List.of("sliding_attention", "full_attention")), List.of(3, 0));
   }
 
   @Test
@@ -135,8 +137,7 @@ class ForwardTest {
     compare(
         TinyModels.llama()
             .without("rope_theta")
-            .with(
-                "rope_parameters", Map.of("rope_type", "linear", "factor", 2, "rope_theta", 100))
+            .with("rope_parameters", Map.of("rope_type", "linear", "factor", 2, "rope_theta", 100))
             .fill(),
         expected);
   }
@@ -214,6 +215,32 @@ class ForwardTest {
         Tensor logits = model.forward(new Eager(context), ids, Past.NONE);
         var left = scope.releaseAll();
         assertEquals(List.of(logits.storage()), left);
+        left.forEach(storage -> storage.close());
+      }
+    }
+  }
+
+  @Test
+  void retainingOpsKeepEveryResult() {
+    TinyModels tiny = TinyModels.llama().fill();
+    try (Context context = Context.cpu(1);
+        Model model = Model.open(tiny.write(temp.resolve("model")), context)) {
+      Eager eager = new Eager(context);
+      Ops retaining =
+          (Ops)
+              Proxy.newProxyInstance(
+                  Ops.class.getClassLoader(),
+                  new Class<?>[] {Ops.class},
+                  (proxy, method, arguments) ->
+                      method.getName().equals("retains")
+                          ? (Object) true
+                          : method.invoke(eager, arguments));
+      Tensor ids = context.ints(IDS, IDS.length);
+      float[] expected = model.forward(eager, ids, Past.NONE).toFloats();
+      try (Context.Scope scope = context.scope()) {
+        assertArrayEquals(expected, model.forward(retaining, ids, Past.NONE).toFloats());
+        var left = scope.releaseAll();
+        assertTrue(left.size() > 2 * 7, left.size() + " results"); // a result for every linear
         left.forEach(storage -> storage.close());
       }
     }

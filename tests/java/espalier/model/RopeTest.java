@@ -80,8 +80,7 @@ class RopeTest {
     double ramp = 1 / high;
     assertEquals(Math.pow(10, -0.5) * (ramp / 4 + 1 - ramp), exact.frequency(1), 1e-12);
     Rope both = read(head + context + ", 'mscale': 1.0, 'mscale_all_dim': 0.5}}", 16, 256);
-    assertEquals(
-        (0.1 * Math.log(4) + 1) / (0.05 * Math.log(4) + 1), both.attentionFactor(), 1e-15);
+    assertEquals((0.1 * Math.log(4) + 1) / (0.05 * Math.log(4) + 1), both.attentionFactor(), 1e-15);
     assertEquals(
         1.25, read(head + context + ", 'attention_factor': 1.25}}", 16, 256).attentionFactor());
     // Without a factor it is the ratio of the contexts.
@@ -92,8 +91,7 @@ class RopeTest {
   @Test
   void otherVariantsAreRefusedByName() {
     for (String type : new String[] {"dynamic", "longrope", "su", "mrope", "ntk"}) {
-      EspalierException e =
-          refused("{'rope_scaling': {'type': '" + type + "', 'factor': 2}}");
+      EspalierException e = refused("{'rope_scaling': {'type': '" + type + "', 'factor': 2}}");
       assertEquals(EspalierException.Kind.UNSUPPORTED, e.kind());
       assertTrue(e.getMessage().contains("rope_scaling.type \"" + type + "\""), e.getMessage());
     }

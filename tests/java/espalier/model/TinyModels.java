@@ -18,9 +18,9 @@ import java.util.Random;
 
 /**
  * A checkpoint folder with random weights, small enough for plain loops to check. Its values are
- * multiples of 1/512 below 1/4 (norms: of 1/128 below 3/2), exact in F32, F16 and BF16, so that every
- * stored type gives the same numbers. Names and shapes are spelt out here, not taken from the code
- * under test. Config and tensors may be changed before {@link #write}.
+ * multiples of 1/512 below 1/4 (norms: of 1/128 below 3/2), exact in F32, F16 and BF16, so that
+ * every stored type gives the same numbers. Names and shapes are spelt out here, not taken from the
+ * code under test. Config and tensors may be changed before {@link #write}.
  */
 public final class TinyModels {
   /** One tensor. */
@@ -144,7 +144,9 @@ public final class TinyModels {
     int width = config.get("head_dim") == null ? hidden / 4 : integer("head_dim");
     int queries = integer("num_attention_heads") * width;
     int keys =
-        config.get("num_key_value_heads") == null ? queries : integer("num_key_value_heads") * width;
+        config.get("num_key_value_heads") == null
+            ? queries
+            : integer("num_key_value_heads") * width;
     boolean qwen2 = config.get("model_type").equals("qwen2");
     boolean attention = flag("attention_bias");
     matrix("model.embed_tokens", integer("vocab_size"), hidden, false);
@@ -259,14 +261,13 @@ public final class TinyModels {
         offset = end;
       }
       String text = json.writeValueAsString(header);
-      byte[] padded = (text + " ".repeat((8 - text.length() % 8) % 8)).getBytes(
-          StandardCharsets.UTF_8);
+      byte[] padded =
+          (text + " ".repeat((8 - text.length() % 8) % 8)).getBytes(StandardCharsets.UTF_8);
       try (OutputStream out = Files.newOutputStream(folder.resolve("model.safetensors"))) {
         out.write(little(Long.BYTES).putLong(padded.length).array());
         out.write(padded);
         for (var entry : tensors.entrySet()) {
-          out.write(
-              bytes(entry.getValue().values(), types.getOrDefault(entry.getKey(), dtype)));
+          out.write(bytes(entry.getValue().values(), types.getOrDefault(entry.getKey(), dtype)));
         }
       }
       return folder;

@@ -20,7 +20,7 @@ import org.junit.jupiter.api.TestReporter;
 
 /** Small trained models: logits of a float64 reference, six digits after the point. */
 class TrainedModelGoldenTest {
-  private static final double TOLERANCE = 2e-4; // logits reach 20, twice those of the random models
+  private static final double TOLERANCE = 1e-4; // logits reach 20; fp32 sums leave about 1e-5
 
   @Test
   void logitsOfEveryTrainedModel(TestReporter reporter) {
