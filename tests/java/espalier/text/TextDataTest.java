@@ -118,17 +118,20 @@ class TextDataTest {
   }
 
   @Test
-  void chatTextThatStartsWithBosGetsNoSecondOne() throws IOException {
+  void chatTextHasTheSpecialTokensOfItsTemplateOnly() throws IOException {
     String row = "{\"messages\": [{\"role\": \"user\", \"content\": \"ab\"}], \"text\": null}\n";
     Path file = Files.writeString(folder.resolve("chat.jsonl"), row);
     String plain = "{% for m in messages %}{{ m.content }}{% endfor %}";
     Map<String, String> tokens = Map.of("bos_token", "<s>");
-    for (String source : List.of("{{ bos_token }}" + plain, plain)) {
-      ChatTemplate template = ChatTemplate.of("test", source, tokens);
-      TextData data = TextData.open(file, tokenizer, () -> template);
-      assertArrayEquals(new int[] {1, AB}, data.documents().ids()[0], source);
-      assertArrayEquals(new int[] {1, AB}, data.joinedStream(), source);
-    }
+    Map<String, int[]> expected =
+        Map.of("{{ bos_token }}" + plain, new int[] {1, AB}, plain, new int[] {SPACE_AB});
+    expected.forEach(
+        (source, ids) -> {
+          ChatTemplate template = ChatTemplate.of("test", source, tokens);
+          TextData data = TextData.open(file, tokenizer, () -> template);
+          assertArrayEquals(ids, data.documents().ids()[0], source);
+          assertArrayEquals(ids, data.joinedStream(), source);
+        });
   }
 
   @Test
