@@ -124,7 +124,7 @@ class TextDataTest {
     String plain = "{% for m in messages %}{{ m.content }}{% endfor %}";
     Map<String, String> tokens = Map.of("bos_token", "<s>");
     Map<String, int[]> expected =
-        Map.of("{{ bos_token }}" + plain, new int[] {1, AB}, plain, new int[] {SPACE_AB});
+        Map.of("{{ bos_token }}" + plain, new int[] {1, AB}, plain, new int[] {AB});
     expected.forEach(
         (source, ids) -> {
           ChatTemplate template = ChatTemplate.of("test", source, tokens);
