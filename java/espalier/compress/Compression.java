@@ -201,7 +201,7 @@ public final class Compression implements AutoCloseable {
             result.nearestError(),
             seconds));
     result.events().forEach(report::event);
-    lastResult = "%s error %.3g".formatted(planned.name(), result.relativeError());
+    lastResult = "error %.3g %s".formatted(result.relativeError(), planned.name());
     listener.progress("compress", ++done, plan.compressed(), lastResult);
   }
 

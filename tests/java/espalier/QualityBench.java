@@ -47,7 +47,7 @@ final class QualityBench implements AutoCloseable {
     if (dense != null) {
       return;
     }
-    dense = Espalier.open(folder(), 0);
+    dense = Espalier.open(folder(), 1);
     calibration = documents("data/tinystories_calib.jsonl", CALIBRATION_DOCUMENTS);
     evaluation = documents("data/tinystories_eval.jsonl", Integer.MAX_VALUE);
     for (int[] ids : evaluation.subList(0, KL_DOCUMENTS)) {
@@ -75,7 +75,7 @@ final class QualityBench implements AutoCloseable {
   /** Compresses a fresh copy of the model by a key of quality.json and measures it. */
   Figures run(String key) {
     open();
-    try (Espalier espalier = Espalier.open(folder(), 0)) {
+    try (Espalier espalier = Espalier.open(folder(), 1)) {
       Model model = espalier.model();
       String text = recipe(key, model);
       Recipe recipe = Recipe.parse(text, key, Modifiers.REGISTRY);

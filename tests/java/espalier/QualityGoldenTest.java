@@ -2,7 +2,6 @@
 package espalier;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.DynamicContainer.dynamicContainer;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -18,6 +17,8 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicNode;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 
 /**
  * Whole models: every RTN and GPTQ entry of golden/quality.json, calibration, block loop and
@@ -25,19 +26,34 @@ import org.junit.jupiter.api.TestFactory;
  * than its README's tolerances; orderings with a gap beyond the noise must hold.
  */
 @Tag("slow")
+@Execution(ExecutionMode.CONCURRENT) // one thread a model: their operations are too small to be shared
 class QualityGoldenTest {
   @TestFactory
-  Stream<DynamicNode> everyMethodOnEveryModel() throws IOException {
+  Stream<DynamicNode> stories260K() throws IOException {
+    return model("stories260K");
+  }
+
+  @TestFactory
+  Stream<DynamicNode> tiny1m() throws IOException {
+    return model("tiny1m");
+  }
+
+  @TestFactory
+  Stream<DynamicNode> babyllama105() throws IOException {
+    return model("babyllama105");
+  }
+
+  @TestFactory
+  Stream<DynamicNode> stories3M() throws IOException {
+    return model("stories3M");
+  }
+
+  private static Stream<DynamicNode> model(String name) throws IOException {
     Path file = Shared.root().resolve("golden/quality.json");
     if (!Files.exists(file)) {
-      return Stream.of(dynamicTest("quality", () -> Shared.path("golden/quality.json")));
+      return Stream.of(dynamicTest(name, () -> Shared.path("golden/quality.json")));
     }
-    List<DynamicNode> models = new ArrayList<>();
-    JsonNode quality = Json.STRICT.readTree(file.toFile());
-    for (Map.Entry<String, JsonNode> entry : quality.path("models").properties()) {
-      models.add(dynamicContainer(entry.getKey(), model(entry.getKey(), entry.getValue())));
-    }
-    return models.stream();
+    return model(name, Json.STRICT.readTree(file.toFile()).path("models").path(name));
   }
 
   private static Stream<DynamicNode> model(String name, JsonNode golden) {
