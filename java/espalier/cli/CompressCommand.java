@@ -8,6 +8,7 @@ import espalier.compress.OutputFormat;
 import espalier.report.Event;
 import espalier.report.Report;
 import java.nio.file.Path;
+import java.util.Locale;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -135,6 +136,7 @@ final class CompressCommand implements Callable<Integer> {
         .console()
         .out()
         .printf(
+            Locale.ROOT,
             "%s: %s linears compressed, mean relative error %.4g, %d warnings; details in %s%n",
             output,
             report.facts().get("linears_compressed"),

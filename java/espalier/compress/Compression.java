@@ -22,6 +22,7 @@ import espalier.tensor.Storage;
 import espalier.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 
 /**
  * The block loop. Blocks in order; inside a block step by step over all texts: measure what the
@@ -201,7 +202,8 @@ public final class Compression implements AutoCloseable {
             result.nearestError(),
             seconds));
     result.events().forEach(report::event);
-    lastResult = "error %.3g %s".formatted(result.relativeError(), planned.name());
+    lastResult =
+        String.format(Locale.ROOT, "error %.3g %s", result.relativeError(), planned.name());
     listener.progress("compress", ++done, plan.compressed(), lastResult);
   }
 

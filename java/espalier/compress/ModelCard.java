@@ -65,7 +65,7 @@ final class ModelCard {
       return "see the file LICENSE";
     }
     return find(source, PROSE_LICENCE)
-        .map(String::strip)
+        .map(text -> text.replace("*", "").strip())
         .orElse("not stated there; check before you pass this on");
   }
 
