@@ -24,7 +24,8 @@ public final class Shared {
   }
 
   /** Returns a path inside; skips the running test when it is absent. */
-  public static Path path(String relative) {
+  public static Path path(String first, String... more) {
+    String relative = Path.of(first, more).toString();
     Path path = root().resolve(relative);
     Assumptions.assumeTrue(
         Files.exists(path), () -> "needs " + relative + " of the shared material");

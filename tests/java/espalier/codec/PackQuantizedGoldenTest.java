@@ -33,12 +33,18 @@ class PackQuantizedGoldenTest {
 
   @TestFactory
   Stream<DynamicTest> everyFileDecodesExactly() {
+    if (!Shared.present()) {
+      return Stream.of(dynamicTest("matrices", () -> Shared.path(MATRICES)));
+    }
     return Stream.concat(integerFolders(MATRICES), integerFolders(LEGACY))
         .map(folder -> dynamicTest(folder.getFileName().toString(), () -> decodes(folder)));
   }
 
   @TestFactory
   Stream<DynamicTest> floatMatricesAreWrittenToTheByte() {
+    if (!Shared.present()) {
+      return Stream.of(dynamicTest("matrices", () -> Shared.path(MATRICES)));
+    }
     return integerFolders(MATRICES)
         .filter(folder -> folder.getFileName().toString().endsWith("f32"))
         .map(folder -> dynamicTest(folder.getFileName().toString(), () -> rewrites(folder)));

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
+import espalier.Shared;
 import com.fasterxml.jackson.databind.JsonNode;
 import espalier.internal.Json;
 import espalier.recipe.Targets.Module;
@@ -21,7 +22,6 @@ import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 
@@ -228,9 +228,6 @@ final class RecipeGoldenTest {
   }
 
   private static Path folder() {
-    String shared = System.getProperty("espalier.shared", System.getenv("ESPALIER_SHARED"));
-    Path folder = Path.of(shared == null ? "../shared" : shared, "golden", "recipes");
-    Assumptions.assumeTrue(Files.isDirectory(folder), "no golden recipes at " + folder);
-    return folder;
+    return Shared.path("golden/recipes");
   }
 }

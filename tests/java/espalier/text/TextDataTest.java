@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import espalier.Shared;
 import com.fasterxml.jackson.databind.JsonNode;
 import espalier.report.EspalierException;
 import java.io.IOException;
