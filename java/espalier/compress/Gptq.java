@@ -23,9 +23,10 @@ import java.util.List;
  * e  = (w_i − q) / R_ii                    w_j ← w_j − e · R_ij for j &gt; i
  * </pre>
  *
- * What differs from the paper. H is never inverted: with U·Uᵀ = H, R is U⁻¹, and only diagonal
- * blocks of it are needed when the blocks pull their corrections from the left instead of pushing
- * them to the right. Scales of a group are taken from its updated columns when the first is reached
+ * What differs from the paper. Nothing is inverted: with H = U·Uᵀ (U upper) the updated column is
+ * w_j = w⁰_j + (Σ_{i&lt;j} D_i U_ij) / U_jj, D = W⁰ − Q, so that a column pulls its correction from
+ * finished ones instead of pushing to open ones; kernels/reference/gptq.cpp has the proof.
+ * Scales of a group are taken from its updated columns when the first is reached
  * (from the untouched matrix when per channel). With {@code actOrder} columns are processed by
  * descending diag(H) while groups keep their original columns and scales (static groups), so that
  * no file needs an index. Channels that were zero throughout calibration are rounded to nearest:
