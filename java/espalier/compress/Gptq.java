@@ -59,12 +59,16 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
     Statistics statistics = input.statistics();
     List<Event> events = new ArrayList<>();
     HessianFactor factor = statistics.factor(damping, actOrder);
-    if (factor.rung() > 1) {
+    if (factor.used() != damping) {
       events.add(
           Event.warning(
               "damping-raised",
               input.name(),
-              "the Hessian needed " + factor.rung() + " times the damping of " + damping));
+              "the Hessian did not factor with a damping of "
+                  + damping
+                  + "; "
+                  + factor.used()
+                  + " was needed"));
     }
     long dead = statistics.deadChannels();
     if (dead > 0) {

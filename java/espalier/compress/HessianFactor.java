@@ -21,10 +21,13 @@ import java.util.stream.IntStream;
  * @param order the original column that is processed i-th, or null for left to right
  * @param damping the fraction asked for
  * @param actOrder whether columns are processed by descending diag(H)
- * @param rung the multiple of the damping that was needed; 1 is the first try
+ * @param used the fraction that was needed; {@code damping} when the first try held
  */
-record HessianFactor(Tensor upper, int[] order, double damping, boolean actOrder, double rung) {
+record HessianFactor(Tensor upper, int[] order, double damping, boolean actOrder, double used) {
   private static final double[] LADDER = {1, 3, 10, 30, 100};
+
+  /** Where the ladder starts for a recipe that asks for no damping. */
+  private static final double FIRST_RUNG = 0.01;
 
   static HessianFactor of(
       Context context, Statistics statistics, double damping, boolean actOrder) {
@@ -40,15 +43,15 @@ record HessianFactor(Tensor upper, int[] order, double damping, boolean actOrder
     int[] order = actOrder ? descending(statistics, width) : null;
     Tensor upper = context.allocate(DType.F64, width, width);
     long pivot = -1;
-    for (double rung : LADDER) {
+    for (double used : rungs(damping)) {
       for (int row = 0; row < width; row++) {
         copyRow(statistics.gram(), order, row, scale, upper);
         int source = order == null ? row : order[row];
-        row(upper, row).put(row, diagonal[source] + rung * damping * mean);
+        row(upper, row).put(row, diagonal[source] + used * mean);
       }
       pivot = LinearAlgebra.choleskyReversed(context, upper);
       if (pivot < 0) {
-        return new HessianFactor(upper, order, damping, actOrder, rung);
+        return new HessianFactor(upper, order, damping, actOrder, used);
       }
     }
     throw EspalierException.failed(
@@ -58,6 +61,15 @@ record HessianFactor(Tensor upper, int[] order, double damping, boolean actOrder
             + width
             + ")",
         "Look for infinite activations, use more calibration text, or raise dampening_frac.");
+  }
+
+  private static double[] rungs(double damping) {
+    double[] rungs = new double[LADDER.length + (damping == 0 ? 1 : 0)];
+    for (int i = 0; i < LADDER.length; i++) {
+      rungs[rungs.length - LADDER.length + i] =
+          LADDER[i] * (damping == 0 ? FIRST_RUNG : damping);
+    }
+    return rungs;
   }
 
   /** Sorts columns by descending Σx², equal values in their original order. */
