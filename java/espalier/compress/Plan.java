@@ -3,6 +3,7 @@ package espalier.compress;
 
 import espalier.codec.ModulePattern;
 import espalier.kernel.Quantize;
+import espalier.layer.Dense;
 import espalier.layer.Linear;
 import espalier.layer.Scheme;
 import espalier.model.Model;
@@ -94,6 +95,9 @@ public final class Plan {
       throw EspalierException.usage(
           "the recipe compresses nothing in this model", "Check its targets and ignore lists.");
     }
+    if (format != OutputFormat.DENSE) {
+      warnOfConv1d(model, linears, events);
+    }
     Plan plan =
         new Plan(
             linears,
@@ -103,6 +107,24 @@ public final class Plan {
             format,
             recipeText);
     return plan;
+  }
+
+  /** compressed-tensors knows Linear modules only, so transformers would start ours at random. */
+  private static void warnOfConv1d(
+      Model model, Map<String, PlannedLinear> linears, List<Event> events) {
+    linears.values().stream()
+        .filter(PlannedLinear::isCompressed)
+        .map(PlannedLinear::name)
+        .filter(name -> model.linears().get(name) instanceof Dense dense && dense.inOut())
+        .findFirst()
+        .ifPresent(
+            name ->
+                events.add(
+                    Event.warning(
+                        "conv1d-packed",
+                        name,
+                        "transformers cannot read packed Conv1D layers (GPT-2) and would start them"
+                            + " at random; use --format dense for it")));
   }
 
   private static List<Module> modules(Model model) {
@@ -118,7 +140,7 @@ public final class Plan {
                 modules.add(
                     new Module(parent, parent.contains("attn") ? "Attention" : "MLP", List.of()));
               }
-              boolean turned = linear instanceof espalier.layer.Dense dense && dense.inOut();
+              boolean turned = linear instanceof Dense dense && dense.inOut();
               modules.add(
                   turned
                       ? new Module(name, "Conv1D", List.of("Linear"), linear.inFeatures())
