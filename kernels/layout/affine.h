@@ -33,6 +33,20 @@ static inline float clamp(float x, float low, float high) {
   return raised < high ? raised : high;
 }
 
+// The shifter of snap_to_tie: 1.5 * 2^6 leaves no bit below 2^-17 of |x| <= 32, the codes of up to
+// 6 bits; 0 leaves wider codes alone, whose fp32 quotients have no bits to spare.
+static constexpr float tie_shifter(int32_t bits) {
+  return bits <= 6 ? 96.0f : 0.0f;
+}
+
+// x to the nearest multiple of 2^-17: a quotient that fp32 put a hair beside k + 1/2 becomes the
+// tie it is. The extreme weight of a symmetric group always is one (scale = 2 max|w| / (2^b - 1)),
+// and without this the last bit of the scale would decide its code.
+static inline float snap_to_tie(float x, int32_t bits) {
+  const float shifter = tie_shifter(bits);
+  return (x + shifter) - shifter;
+}
+
 static inline float quantize_code(float w, float scale, float zero, float low, float high) {
   return round_half_even(clamp(w / scale + zero, low, high));
 }

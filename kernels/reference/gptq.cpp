@@ -23,7 +23,8 @@
 // Tile      64 lanes, at most 128 columns.
 // Numerics  p, D and sums in fp64 (128 products: relative 128 * 2^-53); the updated weight is
 //           rounded to fp32 before scale and rounding, so that with a diagonal H the result is
-//           round to nearest. Product and sum are rounded apart: every variant gives the same bits.
+//           round to nearest, ties apart: they are told by snap_to_tie. Product and sum are rounded
+//           apart: every variant gives the same bits.
 // Needs     nothing.
 // Tail      none: lanes past the last row hold zeros.
 #include "layout/affine.h"
@@ -71,7 +72,8 @@ void gptq_columns_reference(const gptq_panels* panels, int64_t first, int64_t la
       const float w = static_cast<float>(original + update_of(g, j, lane));
       const float scale = scales[row * gptq_lanes + lane];
       const float zero = zeros[row * gptq_lanes + lane];
-      const float q = quantize_code(w, scale, zero, code_low(bits), code_high(bits));
+      const float quotient = clamp(w / scale + zero, code_low(bits), code_high(bits));
+      const float q = round_half_even(snap_to_tie(quotient, bits));
       values[at] = scale * (q - zero);
       codes[at] = static_cast<int8_t>(q);
       g.d[at] = original - static_cast<double>(values[at]);
