@@ -69,9 +69,10 @@ struct range_options {
 // scales, zeros: cols / group entries.
 using quantize_range_kernel = void(int64_t cols, int64_t group, const float* w,
                                    const range_options* options, float* scales, int8_t* zeros);
-// zeros may be null.
-using quantize_nearest_kernel = void(int64_t cols, const float* w, int32_t bits, int64_t group,
-                                     const float* scales, const int8_t* zeros, int8_t* codes);
+// zeros may be null. shifter: 0, or tie_shifter(bits) of layout/affine.h to tell ties.
+using quantize_nearest_kernel = void(int64_t cols, const float* w, int32_t bits, float shifter,
+                                     int64_t group, const float* scales, const int8_t* zeros,
+                                     int8_t* codes);
 // words: ceil(cols * bits / 32), pad bits 0.
 using pack_kernel = void(int64_t cols, int32_t bits, const int8_t* codes, uint32_t* words);
 using unpack_kernel = void(int64_t cols, int32_t bits, const uint32_t* words, int8_t* codes);

@@ -42,13 +42,13 @@ static constexpr float tie_shifter(int32_t bits) {
 // x to the nearest multiple of 2^-17: a quotient that fp32 put a hair beside k + 1/2 becomes the
 // tie it is. The extreme weight of a symmetric group always is one (scale = 2 max|w| / (2^b - 1)),
 // and without this the last bit of the scale would decide its code.
-static inline float snap_to_tie(float x, int32_t bits) {
-  const float shifter = tie_shifter(bits);
+static inline float snap_to_tie(float x, float shifter) {
   return (x + shifter) - shifter;
 }
 
-static inline float quantize_code(float w, float scale, float zero, float low, float high) {
-  return round_half_even(clamp(w / scale + zero, low, high));
+static inline float quantize_code(float w, float scale, float zero, float low, float high,
+                                  float shifter = 0.0f) {
+  return round_half_even(snap_to_tie(clamp(w / scale + zero, low, high), shifter));
 }
 
 static inline uint32_t bits_of(float x) {

@@ -54,12 +54,13 @@ void quantize_range_reference(int64_t cols, int64_t group, const float* w,
   }
 }
 
-void quantize_nearest_reference(int64_t cols, const float* w, int32_t bits, int64_t group,
-                                const float* scales, const int8_t* zeros, int8_t* codes) {
+void quantize_nearest_reference(int64_t cols, const float* w, int32_t bits, float shifter,
+                                int64_t group, const float* scales, const int8_t* zeros,
+                                int8_t* codes) {
   for (int64_t c = 0; c < cols; c++) {
     const float zero = zeros == nullptr ? 0.0f : static_cast<float>(zeros[c / group]);
     codes[c] = static_cast<int8_t>(
-        quantize_code(w[c], scales[c / group], zero, code_low(bits), code_high(bits)));
+        quantize_code(w[c], scales[c / group], zero, code_low(bits), code_high(bits), shifter));
   }
 }
 

@@ -3,6 +3,7 @@
 // Ranges, codes, bit streams: every row on its own, tiles of whole rows.
 #include "internal.h"
 #include "layout/bit_stream.h"
+#include "layout/affine.h"
 #include "operations.h"
 
 namespace esp {
@@ -70,7 +71,7 @@ esp_status esp_quantize_range(esp_context* ctx, int64_t rows, int64_t cols, cons
 
 esp_status esp_quantize_nearest(esp_context* ctx, int64_t rows, int64_t cols, const float* w,
                                 int64_t ldw, int32_t bits, int64_t group, const float* scales,
-                                const int8_t* zeros, int8_t* codes) noexcept {
+                                const int8_t* zeros, int32_t tell_ties, int8_t* codes) noexcept {
   using namespace esp;
   const char* const op = "quantize_nearest";
   const esp_status status = check_sizes(op, ctx, rows, cols, bits);
@@ -83,8 +84,9 @@ esp_status esp_quantize_nearest(esp_context* ctx, int64_t rows, int64_t cols, co
   ESP_REQUIRE(op, codes != nullptr, "an address", codes != nullptr);
   quantize_nearest_kernel* const kernel = ESP_KERNEL(ctx, quantize_nearest);
   const int64_t groups = cols / group;
+  const float shifter = tell_ties != 0 ? tie_shifter(bits) : 0.0f;
   return each_row(ctx, rows, cols, [&](int64_t r) {
-    kernel(cols, w + r * ldw, bits, group, scales + r * groups,
+    kernel(cols, w + r * ldw, bits, shifter, group, scales + r * groups,
            zeros == nullptr ? nullptr : zeros + r * groups, codes + r * cols);
   });
 }

@@ -303,10 +303,10 @@ CASE(gptq_is_no_worse_than_round_to_nearest) {
                   esp_quantize_range(context(), t.rows, t.cols, i.w, t.cols, t.bits, t.symmetric,
                                      t.group, ESP_F32, 0, 0, 0, 0, s, z),
                   "quantize_range");
-    expect_status(
-        ESP_OK,
-        esp_quantize_nearest(context(), t.rows, t.cols, i.w, t.cols, t.bits, t.group, s, z, codes),
-        "quantize_nearest");
+    expect_status(ESP_OK,
+                  esp_quantize_nearest(context(), t.rows, t.cols, i.w, t.cols, t.bits, t.group, s,
+                                       z, 1, codes),
+                  "quantize_nearest");
     for (int64_t k = 0; k < w.size(); k++) {
       const int64_t of = k / t.cols * groups + k % t.cols / t.group;
       nearest[k] = s[of] * static_cast<float>(codes[k] - z[of]);
@@ -329,9 +329,9 @@ CASE(gptq_with_uncorrelated_inputs_is_round_to_nearest) {
           ESP_OK,
           esp_quantize_range(context(), rows, cols, w, cols, 4, 0, group, dtype, 0, 0, 0, 0, s, z),
           "quantize_range");
-      expect_status(ESP_OK,
-                    esp_quantize_nearest(context(), rows, cols, w, cols, 4, group, s, z, nearest),
-                    "quantize_nearest");
+      expect_status(
+          ESP_OK, esp_quantize_nearest(context(), rows, cols, w, cols, 4, group, s, z, 1, nearest),
+          "quantize_nearest");
       expect_status(ESP_OK,
                     esp_gptq_solve(context(), rows, cols, w, u, 4, 0, group, nullptr, dtype, scales,
                                    zeros, codes),

@@ -107,7 +107,8 @@ CASE(quantize_nearest_gives_the_bits_of_the_reference) {
         against_reference<int8_t>("quantize_nearest", label_of(s, bits, symmetric, kind),
                                   s.rows * s.cols, {}, [&](esp_context* ctx, int8_t* out) {
                                     return esp_quantize_nearest(ctx, s.rows, s.cols, w, s.cols,
-                                                                bits, s.group, scales, z, out);
+                                                                bits, s.group, scales, z,
+                                                                bits / 2 % 2, out);
                                   });
       }
     }
@@ -228,7 +229,7 @@ CASE(codes_are_clamped_first_and_rounded_half_to_even) {
   const float scale = 1.0f;
   int8_t codes[14];
   expect_status(ESP_OK,
-                esp_quantize_nearest(context(), 1, 14, w, 14, 4, 14, &scale, nullptr, codes),
+                esp_quantize_nearest(context(), 1, 14, w, 14, 4, 14, &scale, nullptr, 0, codes),
                 "quantize_nearest");
   for (int i = 0; i < 14; i++)
     expect(codes[i] == expected[i], "code of %g is %d", static_cast<double>(w[i]), codes[i]);
@@ -250,9 +251,9 @@ CASE(quantize_refuses_bad_arguments) {
   expect_status(ESP_INVALID_ARGUMENT, range_of(4, 4, ESP_F32, 10, 0.0, 16), "quantize_range");
   expect_status(ESP_INVALID_ARGUMENT, range_of(4, 4, ESP_F32, 0, 2.4, 15), "quantize_range");
   expect_status(ESP_INVALID_ARGUMENT,
-                esp_quantize_nearest(context(), 1, 16, w, 16, 4, 3, scales, zeros, codes),
+                esp_quantize_nearest(context(), 1, 16, w, 16, 4, 3, scales, zeros, 0, codes),
                 "quantize_nearest");
   expect_status(ESP_INVALID_ARGUMENT,
-                esp_quantize_nearest(context(), -1, 16, w, 16, 4, 4, scales, zeros, codes),
+                esp_quantize_nearest(context(), -1, 16, w, 16, 4, 4, scales, zeros, 0, codes),
                 "quantize_nearest");
 }

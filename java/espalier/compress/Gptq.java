@@ -84,7 +84,7 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
     Quantized result = solve(input, factor, context);
     double error =
         LayerError.relative(context, input.weight(), Rtn.values(result, context), statistics);
-    Quantized nearest = Rtn.nearest(input, context);
+    Quantized nearest = Rtn.nearest(input, Quantize.Ties.TO_EVEN, context);
     double nearestError =
         LayerError.relative(context, input.weight(), Rtn.values(nearest, context), statistics);
     return new LinearResult(result, error, nearestError, List.copyOf(events));

@@ -14,8 +14,15 @@ import java.util.List;
  * convention is that of compressed-tensors: scale = 2·max|w| / (2^b − 1) when symmetric, (max −
  * min) / (2^b − 1) otherwise; the range is min-max or the one with the least error (see {@link
  * Quantize.Range}).
+ *
+ * @param ties what becomes of weights between two codes; the extreme of a symmetric group always is one
  */
-public record Rtn() implements LinearMethod {
+public record Rtn(Quantize.Ties ties) implements LinearMethod {
+  /** Rounds ties to even, as the float64 reference does. */
+  public Rtn() {
+    this(Quantize.Ties.TO_EVEN);
+  }
+
   @Override
   public String name() {
     return "rtn";
@@ -28,14 +35,14 @@ public record Rtn() implements LinearMethod {
 
   @Override
   public LinearResult apply(LinearInput input, Context context) {
-    Quantized result = nearest(input, context);
+    Quantized result = nearest(input, ties, context);
     Tensor rounded = result.weight(context);
     double error = LayerError.relative(context, input.weight(), rounded, input.statistics());
     return new LinearResult(result, error, error, List.of());
   }
 
   /** Returns the rounded linear with its tensors in the context's current scope. */
-  static Quantized nearest(LinearInput input, Context context) {
+  static Quantized nearest(LinearInput input, Quantize.Ties ties, Context context) {
     Tensor weight = input.weight();
     int bits = input.scheme().bits();
     long rows = weight.dimension(0);
@@ -54,7 +61,7 @@ public record Rtn() implements LinearMethod {
         input.range(),
         scales,
         zeros);
-    Quantize.nearest(context, weight, bits, group, scales, zeros, codes);
+    Quantize.nearest(context, weight, bits, group, scales, zeros, ties, codes);
     return packed(input, context, scales, zeros, codes);
   }
 

@@ -309,6 +309,7 @@ public final class Abi {
       long group,
       @Cast("const float*") long scales,
       @Cast("const int8_t*") long zeros,
+      int tellTies,
       @Cast("int8_t*") long codes);
 
   public static native int esp_pack(

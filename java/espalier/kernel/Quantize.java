@@ -33,6 +33,14 @@ public final class Quantize {
     public static final Range MSE = new Range(100, 0.2, 2.4, 5);
   }
 
+  /** What becomes of a weight that lies between two codes. */
+  public enum Ties {
+    /** As the fp32 quotient falls, which may be a hair beside the tie: compressed-tensors' way. */
+    AS_THEY_FALL,
+    /** To the even code, also where fp32 missed the tie by a hair (up to 6 bits). */
+    TO_EVEN
+  }
+
   private Quantize() {}
 
   /**
@@ -85,6 +93,7 @@ public final class Quantize {
       long group,
       Tensor scales,
       Tensor zeros,
+      Ties ties,
       Tensor codes) {
     long rows = matrix("weight", weight, DType.F32).dimension(0);
     long columns = weight.dimension(1);
@@ -100,6 +109,7 @@ public final class Quantize {
             group,
             scales.address(),
             optional(zeros),
+            ties.ordinal(),
             codes.address()));
   }
 

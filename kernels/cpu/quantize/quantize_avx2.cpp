@@ -44,9 +44,9 @@ void quantize_range_avx2(int64_t cols, int64_t group, const float* w, const rang
   range_lanes<vectors_avx2>(cols, group, w, *options, scales, zeros);
 }
 
-void quantize_nearest_avx2(int64_t cols, const float* w, int32_t bits, int64_t group,
+void quantize_nearest_avx2(int64_t cols, const float* w, int32_t bits, float shifter, int64_t group,
                            const float* scales, const int8_t* zeros, int8_t* codes) {
-  nearest_lanes<vectors_avx2>(cols, w, bits, group, scales, zeros, codes);
+  nearest_lanes<vectors_avx2>(cols, w, bits, shifter, group, scales, zeros, codes);
 }
 
 }  // namespace esp

@@ -41,9 +41,10 @@ void quantize_range_avx512(int64_t cols, int64_t group, const float* w,
   range_lanes<vectors_avx512>(cols, group, w, *options, scales, zeros);
 }
 
-void quantize_nearest_avx512(int64_t cols, const float* w, int32_t bits, int64_t group,
-                             const float* scales, const int8_t* zeros, int8_t* codes) {
-  nearest_lanes<vectors_avx512>(cols, w, bits, group, scales, zeros, codes);
+void quantize_nearest_avx512(int64_t cols, const float* w, int32_t bits, float shifter,
+                             int64_t group, const float* scales, const int8_t* zeros,
+                             int8_t* codes) {
+  nearest_lanes<vectors_avx512>(cols, w, bits, shifter, group, scales, zeros, codes);
 }
 
 }  // namespace esp

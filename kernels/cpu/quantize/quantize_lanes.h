@@ -107,10 +107,11 @@ void range_lanes(int64_t cols, int64_t group, const float* w, const range_option
 }
 
 template <class V>
-void nearest_lanes(int64_t cols, const float* w, int32_t bits, int64_t group, const float* scales,
-                   const int8_t* zeros, int8_t* codes) {
+void nearest_lanes(int64_t cols, const float* w, int32_t bits, float shifter, int64_t group,
+                   const float* scales, const int8_t* zeros, int8_t* codes) {
   using f32 = typename V::f32;
   const f32 lowest = V::set1(code_low(bits)), highest = V::set1(code_high(bits));
+  const f32 tie = V::set1(shifter);
   for (int64_t g = 0; g < cols / group; g++) {
     const float scale = scales[g];
     const float zero = zeros == nullptr ? 0.0f : static_cast<float>(zeros[g]);
@@ -119,11 +120,12 @@ void nearest_lanes(int64_t cols, const float* w, int32_t bits, int64_t group, co
     int64_t c = g * group;
     for (; c + V::lanes <= end; c += V::lanes) {
       const f32 quotient = V::add(V::div(V::load(w + c), s), z);
-      V::store_codes(codes + c, half_even<V>(V::min(V::max(quotient, lowest), highest)));
+      const f32 clamped = V::min(V::max(quotient, lowest), highest);
+      V::store_codes(codes + c, half_even<V>(V::sub(V::add(clamped, tie), tie)));
     }
     for (; c < end; c++) {
-      codes[c] =
-          static_cast<int8_t>(quantize_code(w[c], scale, zero, code_low(bits), code_high(bits)));
+      codes[c] = static_cast<int8_t>(
+          quantize_code(w[c], scale, zero, code_low(bits), code_high(bits), shifter));
     }
   }
 }

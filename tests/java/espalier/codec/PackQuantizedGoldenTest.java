@@ -87,7 +87,7 @@ class PackQuantizedGoldenTest {
       LinearInput input =
           new LinearInput(
               "layer", weight, null, stored.scheme(), Quantize.Range.MIN_MAX, DType.F32, null);
-      Quantized made = new Rtn().apply(input, context).quantized();
+      Quantized made = new Rtn(Quantize.Ties.AS_THEY_FALL).apply(input, context).quantized();
       Map<String, Tensor> tensors = new PackQuantized().encode(context, "layer", made);
       assertEquals(
           checkpoint.names().stream().sorted().toList(),
