@@ -257,7 +257,8 @@ public final class CheckpointWriter implements AutoCloseable {
       int count = pending.size();
       close();
       throw EspalierException.failed(
-          count + " declared tensors were not written, first " + TensorSpec.quoted(missing), "");
+          count + " declared tensors were not written, first " + TensorSpec.quoted(missing),
+          "This is a fault of ours; please report it with the recipe.");
     }
     if (plan.index().isPresent()) {
       guarded(

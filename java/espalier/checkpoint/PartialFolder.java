@@ -69,7 +69,7 @@ final class PartialFolder implements AutoCloseable {
   /** Returns the real path of an output that may be put in place, its parent made. */
   private static Path target(Path wanted) throws IOException {
     Path out = wanted.toAbsolutePath().normalize();
-    if (Files.exists(out)) {
+    if (Files.exists(out) || out.getFileName() == null) {
       throw EspalierException.usage(
           wanted + ": exists already; an output is never overwritten", "Name a new folder.");
     }

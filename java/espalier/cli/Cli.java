@@ -3,6 +3,7 @@ package espalier.cli;
 
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
+import java.io.OutputStream;
 import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
@@ -58,13 +59,17 @@ public final class Cli implements Runnable {
 
   /** Runs a command line and ends the process with its exit code. */
   public static void main(String[] words) {
-    PrintStream out = utf8(FileDescriptor.out);
-    PrintStream err = utf8(FileDescriptor.err);
+    ResultStream results = new ResultStream(new FileOutputStream(FileDescriptor.out));
+    PrintStream out = utf8(results);
+    PrintStream err = utf8(new FileOutputStream(FileDescriptor.err));
     boolean terminal = Boolean.getBoolean("espalier.terminal");
     Console console = new Console(out, err, System.getenv(), terminal);
     CountDownLatch ended = new CountDownLatch(1);
     Runtime.getRuntime().addShutdownHook(new Thread(() -> interrupt(console, ended)));
     int code = run(words, console);
+    if (code == 0 && results.lost() != null) {
+      code = new Failures(err).report(results.lost(), List.of(words).contains("--debug"));
+    }
     ended.countDown();
     System.exit(code);
   }
@@ -81,8 +86,8 @@ public final class Cli implements Runnable {
     }
   }
 
-  private static PrintStream utf8(FileDescriptor descriptor) {
-    return new PrintStream(new FileOutputStream(descriptor), true, StandardCharsets.UTF_8);
+  private static PrintStream utf8(OutputStream stream) {
+    return new PrintStream(stream, true, StandardCharsets.UTF_8);
   }
 
   /** Runs a command line in this process and returns its exit code; never ends the process. */

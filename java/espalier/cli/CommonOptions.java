@@ -20,6 +20,9 @@ final class CommonOptions {
   /** Version of the objects {@code --json} prints; it rises when a key changes its meaning. */
   private static final int SCHEMA = 1;
 
+  /** The most threads a context takes. */
+  private static final int MOST_THREADS = 256;
+
   @Spec(Spec.Target.MIXEE)
   private CommandSpec command;
 
@@ -51,9 +54,9 @@ final class CommonOptions {
 
   /** Returns the threads to compute with, 0 for every processor. */
   int threads() {
-    if (threads < 0) {
+    if (threads < 0 || threads > MOST_THREADS) {
       throw EspalierException.usage(
-          "--threads is " + threads + ", expected 0 or more",
+          "--threads is " + threads + ", expected 0 to " + MOST_THREADS,
           "Leave it out to use every processor.");
     }
     return threads;

@@ -108,7 +108,8 @@ final class GenerateCommand implements Callable<Integer> {
   public Integer call() {
     Sampling sampling = new Sampling(greedy, temperature, topK, topP, repetitionPenalty, seed);
     if (tokens < 1) {
-      throw EspalierException.usage("--tokens is " + tokens + ", expected 1 or more", "");
+      throw EspalierException.usage(
+          "--tokens is " + tokens + ", expected 1 or more", "Leave it out for 128.");
     }
     warnOfIdleOptions();
     long begun = System.nanoTime();

@@ -25,15 +25,31 @@ public final class Codecs {
   /** Every spelling of a quantized linear that we read and write. */
   public static final List<LinearCodec> ALL = List.of(new PackQuantized());
 
+  /**
+   * What other tools store beside (fp8, bitsandbytes) or instead of (GPTQ, AWQ) a weight that only
+   * means something together with it.
+   */
+  private static final List<String> FOREIGN =
+      List.of(
+          ".weight_scale",
+          ".weight_scale_inv",
+          ".weight_scale_2",
+          ".scale_weight",
+          ".weight.absmax",
+          ".SCB",
+          ".qweight");
+
   /** A config group: which modules, how. */
   private record Group(List<ModulePattern> targets, Scheme scheme, LinearCodec codec) {}
 
   private final Checkpoint checkpoint;
   private final boolean quantized;
+  private final String configKey;
   private final List<Group> groups = new ArrayList<>();
 
-  private Codecs(Checkpoint checkpoint, JsonNode quantization) {
+  private Codecs(Checkpoint checkpoint, String configKey, JsonNode quantization) {
     this.checkpoint = checkpoint;
+    this.configKey = configKey;
     this.quantized = !quantization.isMissingNode() && !quantization.isNull();
     if (quantized) {
       readGroups(quantization);
@@ -47,11 +63,11 @@ public final class Codecs {
    *     read
    */
   public static Codecs of(Checkpoint checkpoint, ObjectNode config) {
-    JsonNode node = config.path("quantization_config");
-    if (node.isMissingNode()) {
-      node = config.path("compression_config"); // its name before 2025
-    }
-    return new Codecs(checkpoint, node);
+    // The second is its name before 2025.
+    boolean old =
+        config.hasNonNull("compression_config") && !config.hasNonNull("quantization_config");
+    String key = old ? "compression_config" : "quantization_config";
+    return new Codecs(checkpoint, key, config.path(key));
   }
 
   /** Finds a codec by the name of its format. */
@@ -62,6 +78,11 @@ public final class Codecs {
   /** Returns whether the checkpoint says that it is quantized. */
   public boolean quantized() {
     return quantized;
+  }
+
+  /** Returns the field of config.json that says so. */
+  public String configKey() {
+    return configKey;
   }
 
   private void readGroups(JsonNode quantization) {
@@ -95,7 +116,8 @@ public final class Codecs {
         patterns.add(ModulePattern.of(target.asText()));
       } catch (PatternSyntaxException e) {
         throw EspalierException.input(
-            config() + where + ".targets: " + target + " is no regular expression", "");
+            config() + where + ".targets: " + target + " is no regular expression",
+            "Correct the file.");
       }
     }
     return patterns;
@@ -113,7 +135,8 @@ public final class Codecs {
       case "group" -> {
         if (size <= 0) {
           throw EspalierException.input(
-              config() + where + ".weights: strategy group needs a group_size", "");
+              config() + where + ".weights: strategy group needs a group_size",
+              "State the group_size the weights were packed with.");
         }
         yield new Scheme(bits, weights.path("symmetric").asBoolean(true), size);
       }
@@ -122,13 +145,27 @@ public final class Codecs {
   }
 
   private String config() {
-    return checkpoint.folder().resolve("config.json") + ": quantization_config.";
+    return checkpoint.folder().resolve("config.json") + ": " + configKey + ".";
   }
 
   private EspalierException unsupported(String what) {
     return EspalierException.unsupported(
         config() + what + " cannot be read by this version",
         "Use a compressed-tensors pack-quantized or a dense checkpoint.");
+  }
+
+  /**
+   * Returns a tensor that belongs to a quantized spelling of this module which nothing here reads:
+   * then the stored weight, if there is one, is not the weight.
+   */
+  public Optional<String> unreadSpelling(String module) {
+    if (ALL.stream().anyMatch(codec -> codec.accepts(checkpoint, module))) {
+      return Optional.empty();
+    }
+    return FOREIGN.stream()
+        .map(suffix -> module + suffix)
+        .filter(name -> checkpoint.find(name).isPresent())
+        .findFirst();
   }
 
   /** Returns whether the checkpoint holds a weight for the module, in any spelling we know. */
@@ -154,7 +191,8 @@ public final class Codecs {
     Tensor weight = checkpoint.get(module + ".weight");
     if (weight.shape().rank() != 2) {
       throw EspalierException.input(
-          checkpoint.folder() + ": " + module + ".weight is " + weight + ", expected a matrix", "");
+          checkpoint.folder() + ": " + module + ".weight is " + weight + ", expected a matrix",
+          "Check that the weights belong to this config.json.");
     }
     boolean direct =
         switch (weight.dtype()) {

@@ -21,8 +21,10 @@ import espalier.tensor.DType;
 import espalier.tensor.Storage;
 import espalier.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Set;
 
 /**
  * The block loop. Blocks in order; inside a block step by step over all texts: measure what the
@@ -69,7 +71,7 @@ public final class Compression implements AutoCloseable {
       return;
     }
     warnOfLittleData(texts);
-    try (Samples samples = new Samples(context, ops, model, texts)) {
+    try (Samples samples = new Samples(context, ops, model, texts, listener)) {
       for (Block block : model.blocks()) {
         samples.begin(block);
         for (Step step : block.steps()) {
@@ -216,6 +218,10 @@ public final class Compression implements AutoCloseable {
   private void warnOfLittleData(List<int[]> texts) {
     long tokens = texts.stream().mapToLong(text -> text.length).sum();
     long widest = plan.widestInput();
+    String consequence =
+        " for up to "
+            + widest
+            + " input channels: the Hessians are singular (under-determined) before damping";
     if (tokens < widest) {
       report.event(
           Event.warning(
@@ -224,9 +230,39 @@ public final class Compression implements AutoCloseable {
               "only "
                   + tokens
                   + (tokens == 1 ? " token" : " tokens")
-                  + " of calibration text for up to "
-                  + widest
-                  + " input channels: the Hessians are singular (under-determined) before damping"));
+                  + " of calibration text"
+                  + consequence));
+      return;
     }
+    long distinct = contexts(texts);
+    if (distinct < widest) {
+      report.event(
+          Event.warning(
+              "repeated-text",
+              "calibration",
+              "the calibration texts repeat each other: of "
+                  + tokens
+                  + " tokens only "
+                  + distinct
+                  + " differ, or differ in what comes before them,"
+                  + consequence));
+    }
+  }
+
+  /**
+   * Returns how many different beginnings the texts have. What a layer reads at a position follows
+   * from the ids up to there, so this bounds the rank of every Hessian.
+   */
+  private static long contexts(List<int[]> texts) {
+    Set<Long> seen = new HashSet<>();
+    for (int[] text : texts) {
+      long hash = 0;
+      for (int id : text) {
+        hash = (hash + id + 1) * 0x9E3779B97F4A7C15L; // 2^64 / golden ratio: odd, bits well mixed
+        hash ^= hash >>> 32;
+        seen.add(hash);
+      }
+    }
+    return seen.size();
   }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
-import espalier.checkpoint.Checkpoint;
 import espalier.internal.Version;
 import espalier.kernel.Convert;
 import espalier.kernel.Eager;
@@ -9,6 +8,7 @@ import espalier.kernel.Ops;
 import espalier.model.Model;
 import espalier.model.Past;
 import espalier.report.EspalierException;
+import espalier.report.Event;
 import espalier.report.Listener;
 import espalier.report.Report;
 import espalier.tensor.Context;
@@ -65,8 +65,8 @@ public final class CompressionRun {
 
   private void describe(Path folder) {
     report.fact("espalier_version", Version.TEXT);
-    report.fact("source", model.checkpoint().folder().getFileName().toString());
-    report.fact("output", folder.getFileName().toString());
+    report.fact("source", lastName(model.checkpoint().folder()));
+    report.fact("output", lastName(folder));
     report.fact("source_sha256", hashes());
     report.fact("recipe", plan.recipeText());
     report.fact("format", plan.dense() ? "dense" : "compressed-tensors pack-quantized");
@@ -75,6 +75,12 @@ public final class CompressionRun {
     report.fact("threads", context.threads());
     report.fact("cpu_features", Context.cpuFeatures());
     report.fact("linears_compressed", plan.compressed());
+  }
+
+  /** Returns the name a folder goes by, also when it is given as "." or "..". */
+  private static String lastName(Path folder) {
+    Path name = folder.toAbsolutePath().normalize().getFileName();
+    return name == null ? "/" : name.toString();
   }
 
   private Map<String, String> hashes() {
@@ -86,29 +92,21 @@ public final class CompressionRun {
 
   /** A NaN poisons every statistic after it, so it must not get in. */
   private void requireFinite() {
-    Checkpoint checkpoint = model.checkpoint();
-    for (String name : checkpoint.names()) {
-      Tensor tensor = checkpoint.get(name);
-      if (!tensor.dtype().isFloat()) {
-        continue;
+    model
+        .damage(context, listener::checkCancelled)
+        .ifPresent(
+            fault -> {
+              throw fault;
+            });
+    // What the model does not read does no harm (old attention masks hold infinities on purpose).
+    for (String name : model.unknownTensors()) {
+      Tensor tensor = model.checkpoint().get(name);
+      if (tensor.dtype().isFloat() && Convert.firstNonFinite(context, tensor) >= 0) {
+        report.event(
+            Event.warning(
+                "unused-not-finite", name, "holds NaN or infinity; the model does not read it"));
       }
-      long at = Convert.firstNonFinite(context, tensor);
-      if (at >= 0) {
-        throw EspalierException.input(
-            checkpoint.folder() + ": " + name + " holds NaN or infinity at " + place(tensor, at),
-            "Repair or replace the checkpoint; nothing sound can be made from it.");
-      }
-      tensor.forget();
-      listener.checkCancelled();
     }
-  }
-
-  private static String place(Tensor tensor, long at) {
-    if (tensor.shape().rank() != 2) {
-      return "element " + at;
-    }
-    long columns = tensor.dimension(1);
-    return "row " + at / columns + ", column " + at % columns;
   }
 
   /** Reopens what was written and compares its logits with those of the model in memory. */

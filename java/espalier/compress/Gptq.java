@@ -81,6 +81,18 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
                   + statistics.width()
                   + " input channels were always zero in the calibration text (dead); they are rounded to nearest"));
     }
+    long duplicates = statistics.duplicateChannels();
+    if (duplicates > 0) {
+      events.add(
+          Event.info(
+              "duplicate-columns",
+              input.name(),
+              duplicates
+                  + " of "
+                  + statistics.width()
+                  + " input channels always equal another (duplicate); only the damping tells them"
+                  + " apart"));
+    }
     Quantized result = solve(input, factor, context);
     double error =
         LayerError.relative(context, input.weight(), Rtn.values(result, context), statistics);

@@ -63,7 +63,9 @@ public final class Plan {
     if (model.codecs().quantized()) {
       throw EspalierException.input(
           model.checkpoint().folder()
-              + " is already quantized (config.json has a quantization_config)",
+              + " is already quantized (config.json has a "
+              + model.codecs().configKey()
+              + ")",
           "Give the dense checkpoint it was made from; quantizing twice loses quality unseen.");
     }
     Targets.Resolution resolution = Targets.resolve(recipe, modules(model));

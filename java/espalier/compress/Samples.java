@@ -8,6 +8,7 @@ import espalier.model.Model;
 import espalier.model.Past;
 import espalier.model.State;
 import espalier.model.Step;
+import espalier.report.Listener;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Storage;
@@ -25,6 +26,7 @@ final class Samples implements AutoCloseable {
   private final Context context;
   private final Ops ops;
   private final DType kept;
+  private final Listener listener;
   private final List<Held> residuals = new ArrayList<>();
   private final List<Held> inputs = new ArrayList<>();
 
@@ -35,10 +37,15 @@ final class Samples implements AutoCloseable {
     }
   }
 
-  /** Embeds every text. */
-  Samples(Context context, Ops ops, Model model, List<int[]> texts) {
+  /**
+   * Embeds every text.
+   *
+   * @param listener asked between texts whether to go on: all of them together may take minutes
+   */
+  Samples(Context context, Ops ops, Model model, List<int[]> texts, Listener listener) {
     this.context = context;
     this.ops = ops;
+    this.listener = listener;
     this.kept = model.stateType() == DType.BF16 ? DType.BF16 : DType.F32;
     for (int[] text : texts) {
       try (Context.Scope scope = context.scope()) {
@@ -56,6 +63,7 @@ final class Samples implements AutoCloseable {
   /** Moves every text to the first step of a block. */
   void begin(Block block) {
     for (int i = 0; i < count(); i++) {
+      listener.checkCancelled();
       try (Context.Scope scope = context.scope()) {
         replace(i, block.begin(ops, wide(residuals.get(i))));
       }
@@ -66,6 +74,7 @@ final class Samples implements AutoCloseable {
   Statistics measure() {
     Statistics statistics = null;
     for (Held input : inputs) {
+      listener.checkCancelled();
       if (statistics == null) {
         statistics = new Statistics(context, input.tensor().dimension(1));
       }
@@ -79,6 +88,7 @@ final class Samples implements AutoCloseable {
   /** Moves every text through a step. */
   void advance(Step step) {
     for (int i = 0; i < count(); i++) {
+      listener.checkCancelled();
       try (Context.Scope scope = context.scope()) {
         State state = new State(wide(residuals.get(i)), wide(inputs.get(i)));
         replace(i, step.apply(ops, state, Past.NONE));
@@ -89,6 +99,7 @@ final class Samples implements AutoCloseable {
   /** Hands every text's hidden states (after the last block) to {@code visitor}, widened. */
   void forEachResidual(Consumer<Tensor> visitor) {
     for (Held residual : residuals) {
+      listener.checkCancelled();
       try (Context.Scope scope = context.scope()) {
         visitor.accept(wide(residual));
       }

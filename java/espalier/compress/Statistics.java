@@ -6,12 +6,17 @@ import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
 import java.nio.DoubleBuffer;
+import java.util.Comparator;
+import java.util.stream.IntStream;
 
 /**
  * What calibration measured of the input of one step's linears: Σxxᵀ and the number of tokens.
  * Lives in the scope that was open when it was made.
  */
 public final class Statistics {
+  /** Sums of n products differ by some 2^-52 · √n of themselves; this covers n = 2^32 tokens. */
+  private static final double ROUNDING = 0x1p-36;
+
   private final Context context;
   private final Tensor gram;
   private long tokens;
@@ -62,11 +67,42 @@ public final class Statistics {
     return dead;
   }
 
+  /**
+   * Returns how many channels always had the value of another one, which they then share their
+   * correction with. Channels are compared by their sums, to the rounding of those.
+   */
+  public long duplicateChannels() {
+    int width = Math.toIntExact(width());
+    double[] squares = new double[width];
+    for (int i = 0; i < width; i++) {
+      squares[i] = diagonal(i);
+    }
+    int[] order =
+        IntStream.range(0, width)
+            .boxed()
+            .sorted(Comparator.comparingDouble(i -> squares[i]))
+            .mapToInt(Integer::intValue)
+            .toArray();
+    long duplicates = 0;
+    for (int k = 1; k < width; k++) {
+      int i = order[k - 1];
+      int j = order[k];
+      // Σ(x_i − x_j)², which is zero only for equal channels.
+      double apart = squares[i] + squares[j] - 2 * row(i).get(j);
+      if (squares[j] > 0 && Math.abs(apart) <= ROUNDING * squares[j]) {
+        duplicates++;
+      }
+    }
+    return duplicates;
+  }
+
+  private DoubleBuffer row(long i) {
+    return gram.buffer(i * width() * Double.BYTES, width() * Double.BYTES).asDoubleBuffer();
+  }
+
   /** Returns Σx² of channel i. */
   public double diagonal(long i) {
-    DoubleBuffer row =
-        gram.buffer(i * width() * Double.BYTES, width() * Double.BYTES).asDoubleBuffer();
-    return row.get((int) i);
+    return row(i).get((int) i);
   }
 
   /**

@@ -50,7 +50,7 @@ public final class Native {
     String message = Abi.esp_last_error();
     switch (status) {
       case INVALID_ARGUMENT -> throw new IllegalArgumentException(message);
-      case UNSUPPORTED -> throw EspalierException.unsupported(message, "");
+      case UNSUPPORTED -> throw EspalierException.unsupported(message, "Look for a newer version.");
       case OUT_OF_MEMORY, DEVICE ->
           throw EspalierException.resource(message, "Free memory or use a smaller model.", null);
       case IO -> throw EspalierException.input(message, "Check that the file is readable.");

@@ -95,7 +95,8 @@ public final class ConfigFields {
   /** Returns a finite number that must be there. */
   public double number(String field) {
     if (!has(field)) {
-      throw EspalierException.input(file + ": " + prefix + field + " is missing", "");
+      throw EspalierException.input(
+          file + ": " + prefix + field + " is missing", "Add it to the file.");
     }
     JsonNode value = node.get(field);
     if (!value.isNumber() || !Double.isFinite(value.doubleValue())) {

@@ -4,6 +4,7 @@ package espalier.model;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.checkpoint.Checkpoint;
 import espalier.codec.Codecs;
+import espalier.kernel.Convert;
 import espalier.kernel.Ops;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
@@ -21,6 +22,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Supplier;
 
 /**
@@ -297,6 +299,58 @@ public final class Model implements AutoCloseable {
   /** Returns the ids that end a text: generation_config.json's, else config.json's. */
   public List<Integer> stopTokens() {
     return stopTokens;
+  }
+
+  /**
+   * Looks through everything the model reads for a value that no arithmetic survives. Reads every
+   * weight file once: for a compression, and to explain a result that is not a number.
+   *
+   * @param next called after every tensor; may throw to stop
+   * @return the fault (INPUT) of the first tensor that holds NaN, an infinity or a number beyond
+   *     fp32, naming the place
+   */
+  public Optional<EspalierException> damage(Context context, Runnable next) {
+    Set<String> unread = Set.copyOf(unknown);
+    for (String name : checkpoint.names()) {
+      if (unread.contains(name)) {
+        continue;
+      }
+      Tensor tensor = checkpoint.get(name);
+      long at = firstNotFinite(context, tensor);
+      if (at >= 0) {
+        return Optional.of(
+            EspalierException.input(
+                checkpoint.folder()
+                    + ": "
+                    + name
+                    + " holds NaN, infinity or a number beyond fp32 at "
+                    + place(tensor, at),
+                "Repair or replace the checkpoint; nothing sound can be made from it."));
+      }
+      tensor.forget();
+      next.run();
+    }
+    return Optional.empty();
+  }
+
+  private static long firstNotFinite(Context context, Tensor tensor) {
+    if (!tensor.dtype().isFloat()) {
+      return -1;
+    }
+    if (tensor.dtype() != DType.F64) {
+      return Convert.firstNonFinite(context, tensor);
+    }
+    try (Context.Scope scope = context.scope()) {
+      return Convert.firstNonFinite(context, Convert.toFloat(context, tensor));
+    }
+  }
+
+  private static String place(Tensor tensor, long at) {
+    if (tensor.shape().rank() != 2) {
+      return "element " + at;
+    }
+    long columns = tensor.dimension(1);
+    return "row " + at / columns + ", column " + at % columns;
   }
 
   /** Frees the model's memory and unmaps its files. Closing twice does nothing. */

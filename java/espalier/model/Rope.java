@@ -44,7 +44,8 @@ public final class Rope {
   public static Rope read(ConfigFields fields, int headWidth, int contextLength) {
     if (headWidth % 2 != 0) {
       throw EspalierException.input(
-          fields.where("head_dim") + ": a rotated head has an even width, not " + headWidth, "");
+          fields.where("head_dim") + ": a rotated head has an even width, not " + headWidth,
+          "Correct the file.");
     }
     String field = fields.object("rope_scaling").isPresent() ? "rope_scaling" : "rope_parameters";
     double outerTheta = fields.positive("rope_theta", 10000);

@@ -78,6 +78,7 @@ final class StoredWeights implements ModelFamily.Weights {
 
   /** Returns a table [rows, width] in a type the kernels read. */
   Tensor table(String module, long rows, String rowsField, long width) {
+    refuseUnreadSpelling(storedName(module));
     String name = storedName(module) + ".weight";
     Tensor stored =
         checkpoint
@@ -110,6 +111,7 @@ final class StoredWeights implements ModelFamily.Weights {
   /** Returns a linear of the shape the config asks for. */
   Linear linear(LinearSpec spec, String why) {
     String name = storedName(spec.name());
+    refuseUnreadSpelling(name);
     if (!codecs.has(name)) {
       throw missing(name + ".weight", why);
     }
@@ -140,12 +142,30 @@ final class StoredWeights implements ModelFamily.Weights {
     return withExpectedBias(spec, name, linear);
   }
 
+  /** A weight whose scales are passed over gives numbers, but not the model's. */
+  private void refuseUnreadSpelling(String module) {
+    codecs
+        .unreadSpelling(module)
+        .ifPresent(
+            name -> {
+              throw EspalierException.unsupported(
+                  checkpoint.folder()
+                      + ": "
+                      + name
+                      + " says that "
+                      + module
+                      + " is quantized, and config.json does not say how to read it",
+                  "Use the dense checkpoint, or restore its quantization_config.");
+            });
+  }
+
   private Linear withExpectedBias(LinearSpec spec, String name, Linear linear) {
     if (spec.bias()) {
       if (linear.bias() == null) {
         throw missing(name + ".bias", "which the config's biases ask for");
       }
       requireShape(name + ".bias", linear.bias(), spec.outField(), spec.out());
+      requireFloat(name + ".bias", checkpoint.get(name + ".bias"));
       return linear;
     }
     if (linear.bias() == null) {

@@ -16,7 +16,7 @@ final class RecipeError {
 
   /** Returns the error of a field on a line (1-based) of a source; {@code why} is one sentence. */
   static EspalierException at(String source, int line, String field, String why) {
-    return at(source, line, field, why, "");
+    return at(source, line, field, why, "Correct line " + line + " of the recipe.");
   }
 
   /** As above with one thing to try. */

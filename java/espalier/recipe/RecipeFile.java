@@ -4,6 +4,7 @@ package espalier.recipe;
 import espalier.recipe.Datum.Mapping;
 import espalier.report.EspalierException;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
 import java.nio.charset.CharsetDecoder;
@@ -17,16 +18,17 @@ import java.util.Locale;
 /** From a file to the root map of its recipe: encoding, kind of file, front matter. */
 record RecipeFile(Mapping root) {
   /** A recipe is a page of text; beyond this the file is something else. */
-  private static final long MAX_BYTES = 1 << 20;
+  private static final int MAX_BYTES = 1 << 20;
 
   static RecipeFile read(Path file) {
     String source = file.toString();
     byte[] bytes;
-    try {
-      if (Files.size(file) > MAX_BYTES) {
+    try (InputStream in = Files.newInputStream(file)) {
+      // A pipe or a device does not say how long it is.
+      bytes = in.readNBytes(MAX_BYTES + 1);
+      if (bytes.length > MAX_BYTES) {
         throw RecipeError.at(source, 1, RecipeError.FILE, "larger than 1 MiB: this is no recipe");
       }
-      bytes = Files.readAllBytes(file);
     } catch (IOException e) {
       throw new EspalierException(
           EspalierException.Kind.INPUT,

@@ -42,8 +42,9 @@ public final class Divergence {
    * Compares two models passage by passage; both stay in memory together, their logits only a few
    * rows at a time.
    *
-   * @throws EspalierException (INPUT) when the vocabularies differ, (FAILED) when a model gives a
-   *     value that is not finite, (INTERRUPTED) when the listener cancels
+   * @throws EspalierException (INPUT) when the vocabularies differ or a weight is not finite,
+   *     (FAILED) when a model gives a value that is not finite all the same, (INTERRUPTED) when the
+   *     listener cancels
    */
   public static Result measure(
       Model dense, Model compressed, Ops ops, Passages passages, Listener listener) {
@@ -61,7 +62,8 @@ public final class Divergence {
     for (Passage passage : passages.list()) {
       listener.checkCancelled();
       add(sums, dense, compressed, ops, passage);
-      Perplexity.requireFinite(sums.kl + sums.compressed + sums.dense, done);
+      Perplexity.requireFinite(
+          sums.kl + sums.compressed + sums.dense, done, ops.context(), compressed, dense);
       scored += passage.predictions();
       Perplexity.report(listener, ++done, passages, Math.exp(sums.compressed / scored));
     }

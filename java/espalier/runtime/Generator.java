@@ -69,7 +69,7 @@ public final class Generator {
         }
         float[] logits = step(Arrays.copyOfRange(ids, fed, length), cache);
         fed = length;
-        int next = sampler.next(logits, ids, length);
+        int next = next(sampler, logits, ids, length);
         ids[length++] = next;
         if (stopTokens.contains(next)) {
           finish = Finish.STOP;
@@ -81,6 +81,15 @@ public final class Generator {
     List<Integer> all = Arrays.stream(ids, 0, length).boxed().toList();
     return new Generation(
         all.subList(0, prompt.length), all.subList(prompt.length, length), finish);
+  }
+
+  /** Returns the next token; where no logit is sound, names the weight at fault if one is. */
+  private int next(Sampler sampler, float[] logits, int[] ids, int length) {
+    try {
+      return sampler.next(logits, ids, length);
+    } catch (EspalierException unsound) {
+      throw model.damage(ops.context(), () -> {}).orElse(unsound);
+    }
   }
 
   /** Feeds {@code ids} and returns the logits after the last of them. */
@@ -95,7 +104,8 @@ public final class Generator {
 
   private void check(int[] prompt, int tokens) {
     if (tokens < 0) {
-      throw EspalierException.usage("tokens is " + tokens + ", expected 0 or more", "");
+      throw EspalierException.usage(
+          "tokens is " + tokens + ", expected 0 or more", "Ask for 1 or more.");
     }
     if (prompt.length == 0) {
       throw EspalierException.usage(

@@ -62,8 +62,8 @@ public final class Perplexity {
   /**
    * Measures a model.
    *
-   * @throws EspalierException (FAILED) when the model gives a value that is not finite,
-   *     (INTERRUPTED) when the listener cancels
+   * @throws EspalierException (INPUT) naming the weight that is not finite, (FAILED) when the model
+   *     gives a value that is not finite all the same, (INTERRUPTED) when the listener cancels
    */
   public static Result measure(Model model, Ops ops, Passages passages, Listener listener) {
     double nats = 0;
@@ -72,7 +72,7 @@ public final class Perplexity {
     for (Passage passage : passages.list()) {
       listener.checkCancelled();
       nats += nats(model, ops, passage);
-      requireFinite(nats, done);
+      requireFinite(nats, done, ops.context(), model);
       scored += passage.predictions();
       report(listener, ++done, passages, Math.exp(nats / scored));
     }
@@ -115,11 +115,24 @@ public final class Perplexity {
     listener.progress("evaluate", done, passages.list().size(), detail);
   }
 
-  static void requireFinite(double nats, long passage) {
-    if (!Double.isFinite(nats)) {
-      throw EspalierException.failed(
-          "passage " + (passage + 1) + " has a log-probability that is not finite",
-          "Check the weights with espalier inspect.");
+  /** Refuses a sum that is not finite: with the tensor at fault, if it is one of the models'. */
+  static void requireFinite(double nats, long passage, Context context, Model... models) {
+    if (Double.isFinite(nats)) {
+      return;
     }
+    for (Model model : models) {
+      model
+          .damage(context, () -> {})
+          .ifPresent(
+              fault -> {
+                throw fault;
+              });
+    }
+    throw EspalierException.failed(
+        "passage "
+            + (passage + 1)
+            + " has a log-probability that is not finite, though every weight is: activations pass"
+            + " the range of fp32",
+        "Check that config.json belongs to these weights.");
   }
 }

@@ -11,6 +11,8 @@ import java.util.SplittableRandom;
  * depend on threads or kernels beyond the logits themselves.
  */
 public final class Sampler {
+  private static final String ADVICE = "Check that config.json belongs to these weights.";
+
   private final Sampling rules;
   private final SplittableRandom random;
 
@@ -56,17 +58,14 @@ public final class Sampler {
     int best = 0;
     for (int i = 0; i < logits.length; i++) {
       if (Float.isNaN(logits[i])) {
-        throw EspalierException.failed(
-            "the model gives NaN as the logit of token " + i,
-            "Check the weights with espalier inspect.");
+        throw EspalierException.failed("the model gives NaN as the logit of token " + i, ADVICE);
       }
       if (logits[i] > logits[best]) {
         best = i;
       }
     }
     if (!(logits[best] > Float.NEGATIVE_INFINITY)) {
-      throw EspalierException.failed(
-          "the model gives no token a finite logit", "Check the weights with espalier inspect.");
+      throw EspalierException.failed("the model gives no token a finite logit", ADVICE);
     }
     return best;
   }

@@ -63,7 +63,7 @@ public final class TextData {
   private static void refusePacked(Path file) {
     byte[] head;
     try (var in = Files.newInputStream(file)) {
-      head = in.readNBytes(4);
+      head = in.readNBytes(6);
     } catch (IOException e) {
       throw Lines.unreadable(file, e);
     }
@@ -72,6 +72,18 @@ public final class TextData {
       what = "gzip";
     } else if (startsWith(head, 0x28, 0xB5, 0x2F, 0xFD)) {
       what = "zstd";
+    } else if (startsWith(head, 'B', 'Z', 'h')
+        && head.length > 4
+        && head[3] >= '1'
+        && head[3] <= '9'
+        && head[4] == '1') {
+      what = "bzip2";
+    } else if (startsWith(head, 0xFD, '7', 'z', 'X', 'Z', 0)) {
+      what = "xz";
+    } else if (startsWith(head, '7', 'z', 0xBC, 0xAF)) {
+      what = "7-Zip";
+    } else if (startsWith(head, 'A', 'R', 'R', 'O', 'W', '1')) {
+      what = "Arrow";
     } else if (startsWith(head, 'P', 'A', 'R', '1')) {
       what = "Parquet";
     } else if (startsWith(head, 'P', 'K', 3, 4)) {
@@ -230,13 +242,13 @@ public final class TextData {
     if (row.text() != null) {
       return tokenizer.encode(row.text());
     }
-    ChatTemplate chat = template == null ? null : template.get();
-    if (chat == null) {
-      throw EspalierException.input(
-          file + ", line " + row.line() + " holds messages, but the model has no chat template",
-          "add chat_template.jinja to the model folder, or give texts under the key text");
-    }
     try {
+      ChatTemplate chat = template == null ? null : template.get();
+      if (chat == null) {
+        throw EspalierException.input(
+            "these are messages, but the model has no chat template",
+            "add chat_template.jinja to the model folder, or give texts under the key text");
+      }
       return chat.encode(tokenizer, chat.render(row.messages(), false));
     } catch (EspalierException e) {
       String message = file + ", line " + row.line() + ": " + e.getMessage();

@@ -30,6 +30,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -351,5 +352,25 @@ class CompressionTest {
       assertEquals(
           List.of(), left.filter(p -> p.getFileName().toString().startsWith(name)).toList());
     }
+  }
+
+  @Test
+  void cancellationIsAskedForBetweenTexts() {
+    // Tensors and linears alone make fewer than 50 questions.
+    AtomicInteger asked = new AtomicInteger();
+    Listener impatient =
+        new Listener() {
+          @Override
+          public boolean cancelled() {
+            return asked.incrementAndGet() > 100;
+          }
+        };
+    CompressionJob job = job(TinyModels.llama(), "cancelled").scheme("W4A16").groupSize(0);
+    EspalierException stopped =
+        assertThrows(EspalierException.class, () -> job.listener(impatient).run());
+    assertEquals(Kind.INTERRUPTED, stopped.kind());
+    assertEquals(101, asked.get());
+    assertFalse(Files.exists(folder.resolve("cancelled-out")));
+    assertFalse(Files.exists(folder.resolve("cancelled-out.partial")));
   }
 }

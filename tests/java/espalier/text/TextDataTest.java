@@ -139,6 +139,9 @@ class TextDataTest {
   void messagesNeedATemplateAndItsRefusalsNameTheLine() throws IOException {
     String row = "\n{\"messages\": [{\"role\": \"user\", \"content\": \"ab\"}]}";
     assertRefused(data("chat.jsonl", row), "line 2", "no chat template");
+    TextData without =
+        TextData.open(folder.resolve("chat.jsonl"), tokenizer, () -> ChatTemplate.open(folder));
+    assertRefused(without, "line 2", "no chat template");
     ChatTemplate template = ChatTemplate.of("test", "\n{{ raise_exception('not you') }}", Map.of());
     TextData data = TextData.open(folder.resolve("chat.jsonl"), tokenizer, () -> template);
     assertRefused(data, "chat.jsonl", "line 2", "not you");
