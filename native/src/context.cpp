@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The context: a pool of worker threads, one growing scratch block per worker, pinned variants.
+// The context: a pool of worker threads, one growing scratch block per worker, the variant that
+// serves each operation.
 //
 // The pool runs one job at a time. Workers take tiles from a shared counter; since tiles write
 // disjoint outputs and their borders do not depend on the number of workers, the schedule never
@@ -19,17 +20,12 @@
 namespace {
 
 constexpr int32_t max_threads = 256;
-constexpr int32_t max_pins = 32;
+constexpr int32_t row_count = static_cast<int32_t>(esp::row::count);
 constexpr int32_t spins_before_sleep = 2000;  // about 20 microseconds of pause instructions
 
 struct scratch_block {
   void* address = nullptr;
   int64_t bytes = 0;
-};
-
-struct pin {
-  const char* operation;
-  void (*function)();
 };
 
 inline void relax() {
@@ -45,8 +41,8 @@ struct esp_context {
   int32_t started = 0;
   pthread_t handles[max_threads];
   scratch_block blocks[max_threads];
-  pin pins[max_pins];
-  int32_t pin_count = 0;
+  // The function that serves an operation stands at the number of its reference row.
+  void (*kernels[row_count])() = {};
 
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
@@ -120,6 +116,26 @@ void* work(void* p) {
   }
 }
 
+// The rows of one operation: numbers begin..reference, the reference being the last.
+struct operation_rows {
+  int32_t begin;
+  int32_t reference;
+};
+
+operation_rows rows_from(const esp::variant* rows, int32_t begin) {
+  int32_t last = begin;
+  while (last + 1 < row_count && strcmp(rows[last + 1].operation, rows[begin].operation) == 0)
+    last++;
+  return {begin, last};
+}
+
+// The most preferred row that runs; a reference runs everywhere.
+void unpin(esp_context* ctx, const esp::variant* rows, const operation_rows& operation) {
+  int32_t i = operation.begin;
+  while (!esp::isa_runs(rows[i].needs)) i++;
+  ctx->kernels[operation.reference] = rows[i].function;
+}
+
 void shut_down(esp_context* ctx) {
   pthread_mutex_lock(&ctx->mutex);
   ctx->stop.store(true, std::memory_order_release);
@@ -179,17 +195,8 @@ void* scratch(esp_context* ctx, int32_t worker, int64_t bytes) {
   return block.address;
 }
 
-void (*choose(const esp_context* ctx, const char* operation))() {
-  for (int32_t i = 0; i < ctx->pin_count; i++) {
-    if (strcmp(ctx->pins[i].operation, operation) == 0) return ctx->pins[i].function;
-  }
-  int32_t count = 0;
-  const variant* rows = variants(&count);
-  for (int32_t i = 0; i < count; i++) {
-    if (strcmp(rows[i].operation, operation) == 0 && isa_runs(rows[i].needs))
-      return rows[i].function;
-  }
-  return nullptr;
+void (*choose(const esp_context* ctx, row reference))() {
+  return ctx->kernels[static_cast<int32_t>(reference)];
 }
 
 }  // namespace esp
@@ -212,6 +219,13 @@ esp_status esp_context_create(int32_t threads, esp_context** out) noexcept {
   if (ctx == nullptr)
     return esp::fail(ESP_OUT_OF_MEMORY, "context_create: no memory for a context");
   ctx->threads = threads;
+  int32_t count = 0;
+  const esp::variant* rows = esp::variants(&count);
+  for (int32_t i = 0; i < count;) {
+    const operation_rows operation = rows_from(rows, i);
+    unpin(ctx, rows, operation);
+    i = operation.reference + 1;
+  }
   for (int32_t i = 1; i < threads; i++) {
     worker_start* start = new (std::nothrow) worker_start{ctx, i};
     if (start == nullptr ||
@@ -271,25 +285,27 @@ esp_status esp_variant_pin(esp_context* ctx, const char* operation, const char* 
     return esp::fail(ESP_INVALID_ARGUMENT,
                      "variant_pin: operation=NULL, expected a name of the table");
   }
-  int32_t slot = 0;
-  while (slot < ctx->pin_count && strcmp(ctx->pins[slot].operation, operation) != 0) slot++;
-  if (name == nullptr || name[0] == 0) {
-    if (slot < ctx->pin_count) ctx->pins[slot] = ctx->pins[--ctx->pin_count];
-    return ESP_OK;
-  }
   int32_t count = 0;
   const esp::variant* rows = esp::variants(&count);
-  for (int32_t i = 0; i < count; i++) {
-    if (strcmp(rows[i].operation, operation) != 0 || strcmp(rows[i].name, name) != 0) continue;
+  int32_t begin = 0;
+  while (begin < count && strcmp(rows[begin].operation, operation) != 0) begin++;
+  if (begin == count) {
+    return esp::fail(ESP_INVALID_ARGUMENT, "variant_pin: operation=%s, expected one of the table",
+                     operation);
+  }
+  const operation_rows wanted = rows_from(rows, begin);
+  if (name == nullptr || name[0] == 0) {
+    unpin(ctx, rows, wanted);
+    return ESP_OK;
+  }
+  for (int32_t i = wanted.begin; i <= wanted.reference; i++) {
+    if (strcmp(rows[i].name, name) != 0) continue;
     if (!esp::isa_runs(rows[i].needs)) {
       return esp::fail(ESP_UNSUPPORTED,
                        "variant_pin: %s %s needs %s, which this CPU or ESPALIER_ISA lacks",
                        operation, name, esp::isa_name(rows[i].needs));
     }
-    if (slot == max_pins)
-      return esp::fail(ESP_INVALID_ARGUMENT, "variant_pin: more than %d pins", max_pins);
-    ctx->pins[slot] = {rows[i].operation, rows[i].function};
-    if (slot == ctx->pin_count) ctx->pin_count++;
+    ctx->kernels[wanted.reference] = rows[i].function;
     return ESP_OK;
   }
   return esp::fail(ESP_INVALID_ARGUMENT, "variant_pin: no row %s %s in the table", operation, name);

@@ -54,12 +54,23 @@ struct variant {
 // The rows, grouped by operation, best first, the reference last; see native/src/variants.cpp.
 const variant* variants(int32_t* count);
 
-// The row that serves `operation` (a literal of the table): the pinned one of ctx, else the first
-// that runs.
-void (*choose(const esp_context* ctx, const char* operation))();
+// Every row by name, numbered in the order of the table: row::rms_norm_avx2. An operation is known
+// by its reference row, which it always has; a misspelt operation does not compile.
+enum class row : int32_t {
+#define ESP_VARIANT(op, name, needs) op##_##name,
+#include "table.inc"
+#undef ESP_VARIANT
+  count
+};
+
+// The function that serves the operation whose reference row is `reference`: the pinned row of ctx,
+// else the first that runs. One load: rows are chosen when the context is made and when it is
+// pinned.
+void (*choose(const esp_context* ctx, row reference))();
 
 // Typed lookup: ESP_KERNEL(ctx, rms_norm) has the type rms_norm_kernel*.
-#define ESP_KERNEL(ctx, op) reinterpret_cast<op##_kernel*>(::esp::choose(ctx, #op))
+#define ESP_KERNEL(ctx, op) \
+  reinterpret_cast<op##_kernel*>(::esp::choose(ctx, ::esp::row::op##_reference))
 
 // ---- threads and scratch
 // -----------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 // fixed borders over single-threaded products, so that the bits do not depend on the number of
 // threads.
 #include <math.h>
+#include <string.h>
 
 #include "internal.h"
 
@@ -23,16 +24,30 @@ void upper_tile(int64_t t, int64_t count, int64_t* i, int64_t* j) {
   *j = *i + (t - row * (row + 1) / 2);
 }
 
+// Pairs, spelt out: left to itself GCC takes four at a time through the stack, at half the speed.
 void widen(int64_t rows, int64_t cols, const float* x, int64_t ldx, double* y) {
+  typedef float pair __attribute__((vector_size(8)));
+  typedef double wide __attribute__((vector_size(16)));
   for (int64_t r = 0; r < rows; r++) {
-    for (int64_t c = 0; c < cols; c++) y[r * cols + c] = static_cast<double>(x[r * ldx + c]);
+    int64_t c = 0;
+    for (; c + 2 <= cols; c += 2) {
+      pair from;
+      memcpy(&from, x + r * ldx + c, sizeof from);
+      const wide to = __builtin_convertvector(from, wide);
+      memcpy(y + r * cols + c, &to, sizeof to);
+    }
+    if (c < cols) y[r * cols + c] = static_cast<double>(x[r * ldx + c]);
   }
 }
 
+// The tile below the diagonal from the one above, eight rows at a time: a whole cache line a store.
 void mirror_tile(int64_t i, int64_t j, int64_t k, double* h) {
-  for (int64_t r = i * tile; r < min_of(k, (i + 1) * tile); r++) {
-    for (int64_t c = max_of(r + 1, j * tile); c < min_of(k, (j + 1) * tile); c++)
-      h[c * k + r] = h[r * k + c];
+  const int64_t end = min_of(k, (i + 1) * tile);
+  for (int64_t first = i * tile; first < end; first += 8) {
+    for (int64_t c = max_of(first + 1, j * tile); c < min_of(k, (j + 1) * tile); c++) {
+      for (int64_t r = first; r < min_of(min_of(end, first + 8), c); r++)
+        h[c * k + r] = h[r * k + c];
+    }
   }
 }
 
