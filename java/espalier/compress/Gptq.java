@@ -25,12 +25,12 @@ import java.util.List;
  *
  * What differs from the paper. Nothing is inverted: with H = U·Uᵀ (U upper) the updated column is
  * w_j = w⁰_j + (Σ_{i&lt;j} D_i U_ij) / U_jj, D = W⁰ − Q, so that a column pulls its correction from
- * finished ones instead of pushing to open ones; kernels/reference/gptq.cpp has the proof.
- * Scales of a group are taken from its updated columns when the first is reached
- * (from the untouched matrix when per channel). With {@code actOrder} columns are processed by
- * descending diag(H) while groups keep their original columns and scales (static groups), so that
- * no file needs an index. Channels that were zero throughout calibration are rounded to nearest:
- * they cannot be corrected, nor correct anything, and another text may wake them.
+ * finished ones instead of pushing to open ones; kernels/reference/gptq.cpp has the proof. Scales
+ * of a group are taken from its updated columns when the first is reached (from the untouched
+ * matrix when per channel). With {@code actOrder} columns are processed by descending diag(H) while
+ * groups keep their original columns and scales (static groups), so that no file needs an index.
+ * Channels that were zero throughout calibration are rounded to nearest: they cannot be corrected,
+ * nor correct anything, and another text may wake them.
  *
  * @param damping fraction of the mean diagonal added to H; see {@link HessianFactor} for the ladder
  * @param actOrder whether columns are processed by descending diag(H)

@@ -66,8 +66,7 @@ record HessianFactor(Tensor upper, int[] order, double damping, boolean actOrder
   private static double[] rungs(double damping) {
     double[] rungs = new double[LADDER.length + (damping == 0 ? 1 : 0)];
     for (int i = 0; i < LADDER.length; i++) {
-      rungs[rungs.length - LADDER.length + i] =
-          LADDER[i] * (damping == 0 ? FIRST_RUNG : damping);
+      rungs[rungs.length - LADDER.length + i] = LADDER[i] * (damping == 0 ? FIRST_RUNG : damping);
     }
     return rungs;
   }

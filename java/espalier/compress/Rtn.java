@@ -15,7 +15,8 @@ import java.util.List;
  * min) / (2^b − 1) otherwise; the range is min-max or the one with the least error (see {@link
  * Quantize.Range}).
  *
- * @param ties what becomes of weights between two codes; the extreme of a symmetric group always is one
+ * @param ties what becomes of weights between two codes; the extreme of a symmetric group always is
+ *     one
  */
 public record Rtn(Quantize.Ties ties) implements LinearMethod {
   /** Rounds ties to even, as the float64 reference does. */

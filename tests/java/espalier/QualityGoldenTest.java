@@ -26,7 +26,8 @@ import org.junit.jupiter.api.parallel.ExecutionMode;
  * than its README's tolerances; orderings with a gap beyond the noise must hold.
  */
 @Tag("slow")
-@Execution(ExecutionMode.CONCURRENT) // one thread a model: their operations are too small to be shared
+@Execution(
+    ExecutionMode.CONCURRENT) // one thread a model: their operations are too small to be shared
 class QualityGoldenTest {
   @TestFactory
   Stream<DynamicNode> stories260K() throws IOException {

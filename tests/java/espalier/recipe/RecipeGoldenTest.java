@@ -5,8 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
-import espalier.Shared;
 import com.fasterxml.jackson.databind.JsonNode;
+import espalier.Shared;
 import espalier.internal.Json;
 import espalier.recipe.Targets.Module;
 import espalier.recipe.Targets.Resolution;

@@ -7,8 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import espalier.Shared;
 import com.fasterxml.jackson.databind.JsonNode;
+import espalier.Shared;
 import espalier.report.EspalierException;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;

@@ -4,10 +4,10 @@ package espalier.text;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
-import espalier.Shared;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import espalier.Shared;
 import espalier.internal.Json;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
