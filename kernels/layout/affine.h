@@ -33,15 +33,16 @@ static inline float clamp(float x, float low, float high) {
   return raised < high ? raised : high;
 }
 
-// The shifter of snap_to_tie: 1.5 * 2^6 leaves no bit below 2^-17 of |x| <= 32, the codes of up to
-// 6 bits; 0 leaves wider codes alone, whose fp32 quotients have no bits to spare.
+// The shifter of snap_to_tie: with codes |x| <= 2^(bits-1) the sum stays in [2^bits, 2^(bits+1)),
+// whose last bit is 2^(bits-23). Half of that just covers the error of an fp32 quotient of that
+// size (its own rounding and the scale's, 2^-24 of 2^(bits-1) each), and next to nothing else.
 static constexpr float tie_shifter(int32_t bits) {
-  return bits <= 6 ? 96.0f : 0.0f;
+  return 1.5f * static_cast<float>(1 << bits);
 }
 
-// x to the nearest multiple of 2^-17: a quotient that fp32 put a hair beside k + 1/2 becomes the
-// tie it is. The extreme weight of a symmetric group always is one (scale = 2 max|w| / (2^b - 1)),
-// and without this the last bit of the scale would decide its code.
+// x to the nearest multiple of 2^(bits-23): a quotient that fp32 put a hair beside k + 1/2 becomes
+// the tie it is. The extreme weight of a symmetric group always is one (scale = 2 max|w| / (2^b -
+// 1)), and without this the last bit of the scale would decide its code.
 static inline float snap_to_tie(float x, float shifter) {
   return (x + shifter) - shifter;
 }

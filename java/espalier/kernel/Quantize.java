@@ -37,7 +37,7 @@ public final class Quantize {
   public enum Ties {
     /** As the fp32 quotient falls, which may be a hair beside the tie: compressed-tensors' way. */
     AS_THEY_FALL,
-    /** To the even code, also where fp32 missed the tie by a hair (up to 6 bits). */
+    /** To the even code, also where fp32 missed the tie by a hair. */
     TO_EVEN
   }
 
