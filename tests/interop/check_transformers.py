@@ -336,7 +336,7 @@ class Checks:
             mine = unpack_from_int32(ours["weight_packed"], args.num_bits, weight.shape)
             other = unpack_from_int32(packed, args.num_bits, weight.shape)
             quotient = weight.double() / wide["weight_scale"].double().repeat_interleave(group, 1)
-            border = (quotient - quotient.floor() - 0.5).abs() <= 2.0**-17  # ours tells ties up to 2^-18 beside them
+            border = (quotient - quotient.floor() - 0.5).abs() <= 2.0 ** (args.num_bits - 23)  # twice what ours tells
             differ = mine != other
             if (differ & ~border).any():
                 raise AssertionError(f"{name}: {int(differ.sum())} of {weight.numel()} codes differ, and are no ties")
