@@ -93,7 +93,8 @@ static inline void affine_of_range(float low, float high, int32_t bits, int32_t 
   *zero = 0.0f;
   if (symmetric || low == high) return;
   const float bottom = code_low(bits);
-  *zero = round_half_even(clamp(bottom - low / s, bottom, code_high(bits)));
+  *zero = round_half_even(
+      snap_to_tie(clamp(bottom - low / s, bottom, code_high(bits)), tie_shifter(bits)));
 }
 
 }  // namespace esp
