@@ -29,6 +29,14 @@ import org.junit.jupiter.api.parallel.ExecutionMode;
 @Execution(
     ExecutionMode.CONCURRENT) // one thread a model: their operations are too small to be shared
 class QualityGoldenTest {
+  /**
+   * The one entry that misses its README tolerance, with what was measured: perplexity 49.046
+   * against 48.550, 1.02 % where 1 % is allowed. An open fault of ours, kept from growing until it
+   * is mended.
+   */
+  private static final Map<String, Double> KNOWN_EXCESS =
+      Map.of("stories3M rtn.b3.asym.g0", 0.0105);
+
   @TestFactory
   Stream<DynamicNode> stories260K() throws IOException {
     return model("stories260K");
@@ -70,7 +78,7 @@ class QualityGoldenTest {
                 () -> {
                   QualityBench.Figures figures = bench.run(key);
                   results.put(key, figures);
-                  notWorse(key, method.getValue(), figures);
+                  notWorse(name, key, method.getValue(), figures);
                 }));
       }
     }
@@ -100,14 +108,16 @@ class QualityGoldenTest {
     return figure.equals("ppl") ? figures.perplexity() : figures.kl();
   }
 
-  private static void notWorse(String key, JsonNode golden, QualityBench.Figures figures) {
+  private static void notWorse(
+      String model, String key, JsonNode golden, QualityBench.Figures figures) {
     double perplexity = golden.path("ppl").asDouble();
     double kl = golden.path("kl").asDouble();
     System.out.printf(
         "%s: perplexity %.5f (golden %.5f), KL %.6f (golden %.6f), top-1 %.4f%n",
         key, figures.perplexity(), perplexity, figures.kl(), kl, figures.top1());
+    double allowed = KNOWN_EXCESS.getOrDefault(model + " " + key, tolerance(key, "ppl"));
     assertTrue(
-        figures.perplexity() <= perplexity * (1 + tolerance(key, "ppl")),
+        figures.perplexity() <= perplexity * (1 + allowed),
         "perplexity " + figures.perplexity() + ", golden " + perplexity);
     double slack = key.contains(".b8.") ? Math.max(5e-5, 0.05 * kl) : kl * tolerance(key, "kl");
     assertTrue(figures.kl() <= kl + slack, "KL " + figures.kl() + ", golden " + kl);
@@ -120,10 +130,7 @@ class QualityGoldenTest {
         switch (key.charAt(key.indexOf(".b") + 2)) {
           case '8' -> rounded ? 0.0005 : 0.001;
           case '4' -> rounded ? 0.01 : 0.02;
-          // Asymmetric rounding of stories3M, whose weights lie on an 8-bit grid and so on ties,
-          // was never
-          // perturbed for that README; measured here: 1.02 % above the reference.
-          case '3' -> rounded ? (key.contains(".asym.") ? 0.015 : 0.01) : 0.06;
+          case '3' -> rounded ? 0.01 : 0.06;
           default -> rounded ? 0.05 : 0.2;
         };
     return figure.equals("ppl") ? perplexity : 2 * perplexity;
