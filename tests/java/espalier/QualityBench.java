@@ -20,7 +20,9 @@ import espalier.text.TextData;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 
 /**
  * One model measured under many methods: texts are read once, and the dense logits of the documents
@@ -38,6 +40,7 @@ final class QualityBench implements AutoCloseable {
   private List<int[]> calibration;
   private List<int[]> evaluation;
   private final List<Tensor> denseLogits = new ArrayList<>();
+  private final Map<String, Figures> measured = new HashMap<>();
 
   QualityBench(String name) {
     this.name = name;
@@ -72,8 +75,13 @@ final class QualityBench implements AutoCloseable {
     return espalier.model().forward(ops, tokens, Past.NONE);
   }
 
+  /** Returns the figures of a key of quality.json, measured once. */
+  synchronized Figures figures(String key) {
+    return measured.computeIfAbsent(key, this::run);
+  }
+
   /** Compresses a fresh copy of the model by a key of quality.json and measures it. */
-  Figures run(String key) {
+  private Figures run(String key) {
     open();
     try (Espalier espalier = Espalier.open(folder(), 1)) {
       Model model = espalier.model();
@@ -151,7 +159,7 @@ final class QualityBench implements AutoCloseable {
   }
 
   @Override
-  public void close() {
+  public synchronized void close() {
     denseLogits.stream().map(Tensor::storage).forEach(Storage::close);
     denseLogits.clear();
     if (dense != null) {
