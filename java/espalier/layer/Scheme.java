@@ -2,13 +2,19 @@
 package espalier.layer;
 
 /**
- * How the weights of one linear are quantized to integers.
+ * How the weights of one linear are quantized to integers, and its input.
  *
  * @param bits width of a code, 2..8
  * @param symmetric whether zero points are all 0
  * @param groupSize columns that share a scale; 0 for one scale a row (per channel)
+ * @param activations what happens to the input
  */
-public record Scheme(int bits, boolean symmetric, int groupSize) {
+public record Scheme(int bits, boolean symmetric, int groupSize, Activations activations) {
+  /** Creates a scheme of weights alone. */
+  public Scheme(int bits, boolean symmetric, int groupSize) {
+    this(bits, symmetric, groupSize, Activations.FLOAT);
+  }
+
   public Scheme {
     if (bits < 2 || bits > 8) {
       throw new IllegalArgumentException("bits is " + bits + ", expected 2..8");
@@ -40,6 +46,7 @@ public record Scheme(int bits, boolean symmetric, int groupSize) {
   public String toString() {
     return "W"
         + bits
+        + (activations == Activations.FLOAT ? "" : "A8")
         + (symmetric ? " symmetric " : " asymmetric ")
         + (groupSize == 0 ? "per channel" : "group " + groupSize);
   }
