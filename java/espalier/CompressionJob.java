@@ -6,6 +6,7 @@ import espalier.compress.Modifiers;
 import espalier.compress.OutputFormat;
 import espalier.compress.Plan;
 import espalier.model.Model;
+import espalier.recipe.ReadyRecipes;
 import espalier.recipe.Recipe;
 import espalier.recipe.ShortForm;
 import espalier.report.EspalierException;
@@ -22,6 +23,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
+import java.util.stream.Stream;
 
 /**
  * One compression, described step by step and then {@linkplain #run run}: a dense checkpoint in, a
@@ -44,6 +47,7 @@ public final class CompressionJob {
 
   private final Path model;
   private Path recipeFile;
+  private String readyRecipe;
   private String scheme;
   private String method;
   private Integer groupSize;
@@ -64,6 +68,15 @@ public final class CompressionJob {
   /** Takes what to do from a recipe file. Excludes {@link #scheme}. */
   public CompressionJob recipe(Path file) {
     recipeFile = file;
+    return this;
+  }
+
+  /**
+   * Takes one of the recipes that come with us, such as {@code w4a16-gptq}. Excludes {@link
+   * #recipe} and {@link #scheme}.
+   */
+  public CompressionJob readyRecipe(String name) {
+    readyRecipe = name;
     return this;
   }
 
@@ -140,6 +153,16 @@ public final class CompressionJob {
   }
 
   /**
+   * Returns the recipe in full, as text: the file's or ready recipe's own, or what {@link #scheme}
+   * stands for. Reads no model.
+   *
+   * @throws EspalierException (USAGE) for a fault in the recipe or the scheme
+   */
+  public String recipeText() {
+    return source().text();
+  }
+
+  /**
    * Runs the whole: read, plan, calibrate, compress, write, reopen and compare.
    *
    * @return the report, which also lies in the output folder
@@ -151,7 +174,7 @@ public final class CompressionJob {
       throw EspalierException.usage("no output folder given", "Name one with -o.");
     }
     Report report = new Report(strict ? strictly(listener) : listener);
-    Source recipe = recipe();
+    Source recipe = source();
     try (Context context = Context.cpu(threads);
         Model opened = Model.open(model, context)) {
       Plan plan = Plan.of(opened, recipe.recipe(), format, recipe.text());
@@ -164,21 +187,24 @@ public final class CompressionJob {
   /** A recipe with its text, which goes into the report and the model card. */
   private record Source(Recipe recipe, String text) {}
 
-  private Source recipe() {
-    if ((recipeFile == null) == (scheme == null)) {
+  private Source source() {
+    long given = Stream.of(recipeFile, readyRecipe, scheme).filter(Objects::nonNull).count();
+    if (given != 1) {
       throw EspalierException.usage(
-          recipeFile == null
-              ? "neither a recipe nor a scheme is given"
-              : "a recipe and a scheme are given",
-          "Give one of them: --recipe FILE.yaml or --scheme W4A16.");
+          given == 0 ? "neither a recipe nor a scheme is given" : "a recipe and a scheme are given",
+          "Give one of them: --recipe FILE.yaml, --recipe w4a16-gptq or --scheme W4A16.");
     }
-    if (recipeFile == null) {
+    if (scheme != null) {
       ShortForm form = ShortForm.of(scheme, method, groupSize, Modifiers.REGISTRY);
       return new Source(form.recipe(), form.yaml());
     }
     if (method != null || groupSize != null) {
       throw EspalierException.usage(
           "a method or group size is given beside a recipe", "Write them into the recipe.");
+    }
+    if (readyRecipe != null) {
+      String text = ReadyRecipes.text(readyRecipe);
+      return new Source(Recipe.parse(text, readyRecipe, Modifiers.REGISTRY), text);
     }
     Recipe recipe = Recipe.read(recipeFile, Modifiers.REGISTRY);
     try {

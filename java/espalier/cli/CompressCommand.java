@@ -5,8 +5,10 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.CompressionJob;
 import espalier.Espalier;
 import espalier.compress.OutputFormat;
+import espalier.internal.Json;
 import espalier.report.Event;
 import espalier.report.Report;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.concurrent.Callable;
@@ -32,9 +34,17 @@ final class CompressCommand implements Callable<Integer> {
 
   @Option(
       names = "--recipe",
-      paramLabel = "FILE",
-      description = "Recipe in llm-compressor's grammar.")
-  private Path recipe;
+      paramLabel = "FILE|NAME",
+      description =
+          "Recipe in llm-compressor's grammar, or a ready one by name: w4a16-gptq, w4a16-g64-gptq,"
+              + " w4a16-asym-gptq, w4a16-rtn, w4-w8-mixed-gptq, w3a16-gptq, w8a16-gptq, w8a8-gptq,"
+              + " w8a8-rtn.")
+  private String recipe;
+
+  @Option(
+      names = "--print-recipe",
+      description = "Print the recipe in full (what a scheme or a name stands for) and stop.")
+  private boolean printRecipe;
 
   @Option(
       names = "--scheme",
@@ -91,7 +101,6 @@ final class CompressCommand implements Callable<Integer> {
   @Option(
       names = {"-o", "--output"},
       paramLabel = "OUT",
-      required = true,
       description = "Folder to write; must not exist.")
   private Path output;
 
@@ -101,7 +110,6 @@ final class CompressCommand implements Callable<Integer> {
   public Integer call() {
     CompressionJob job =
         Espalier.compress(model)
-            .recipe(recipe)
             .scheme(scheme)
             .method(method)
             .data(data)
@@ -115,6 +123,15 @@ final class CompressCommand implements Callable<Integer> {
     if (groupSize != null) {
       job.groupSize(groupSize);
     }
+    if (recipe != null && namesFile(recipe)) {
+      job.recipe(Path.of(recipe));
+    } else {
+      job.readyRecipe(recipe);
+    }
+    if (printRecipe) {
+      printRecipe(job.recipeText());
+      return 0;
+    }
     Report report;
     try (Progress progress = common.progress()) {
       report = job.listener(common.listener(progress)).run();
@@ -127,6 +144,19 @@ final class CompressCommand implements Callable<Integer> {
       summarise(report);
     }
     return 0;
+  }
+
+  /** A ready recipe's name is a bare word; a file of that name goes before it. */
+  private static boolean namesFile(String recipe) {
+    return recipe.contains("/") || recipe.contains(".") || Files.exists(Path.of(recipe));
+  }
+
+  private void printRecipe(String text) {
+    if (common.json()) {
+      common.print(Json.STRICT.createObjectNode().put("recipe", text));
+    } else {
+      common.console().out().print(text);
+    }
   }
 
   private void summarise(Report report) {

@@ -36,14 +36,26 @@ final class QualityBench implements AutoCloseable {
   record Figures(double perplexity, double kl, double top1) {}
 
   private final String name;
+  private final String file;
+  private final int first;
+  private final int last;
   private Espalier dense;
   private List<int[]> calibration;
   private List<int[]> evaluation;
   private final List<Tensor> denseLogits = new ArrayList<>();
   private final Map<String, Figures> measured = new HashMap<>();
 
+  /** Measures on the evaluation texts, as golden/quality.json does. */
   QualityBench(String name) {
+    this(name, "data/tinystories_eval.jsonl", 0, Integer.MAX_VALUE);
+  }
+
+  /** Measures on the documents {@code first} to {@code last} (exclusive) of a file of texts. */
+  QualityBench(String name, String file, int first, int last) {
     this.name = name;
+    this.file = file;
+    this.first = first;
+    this.last = last;
   }
 
   private void open() {
@@ -52,7 +64,8 @@ final class QualityBench implements AutoCloseable {
     }
     dense = Espalier.open(folder(), 1);
     calibration = documents("data/tinystories_calib.jsonl", CALIBRATION_DOCUMENTS);
-    evaluation = documents("data/tinystories_eval.jsonl", Integer.MAX_VALUE);
+    List<int[]> texts = documents(file, last);
+    evaluation = texts.subList(first, texts.size());
     for (int[] ids : evaluation.subList(0, KL_DOCUMENTS)) {
       try (Context.Scope scope = dense.context().scope()) {
         denseLogits.add(scope.release(logits(dense, ids)));
@@ -128,15 +141,19 @@ final class QualityBench implements AutoCloseable {
   }
 
   /**
-   * Returns the recipe of a key such as gptq.b4.sym.g64.act; layers the group does not divide go
-   * per channel.
+   * Returns the recipe of a key such as gptq.b4.sym.g64.act or gptq.b3.asym.g64.act.mse; layers the
+   * group does not divide go per channel.
    */
   private static String recipe(String key, Model model) {
     String[] parts = key.split("\\.");
     boolean gptq = parts[0].equals("gptq");
     int group = Integer.parseInt(parts[3].substring(1));
+    List<String> options = List.of(parts).subList(4, parts.length);
     String common =
         "num_bits: " + parts[1].substring(1) + ", symmetric: " + parts[2].equals("sym") + ", ";
+    if (options.contains("mse")) {
+      common += "observer: memoryless_mse, ";
+    }
     List<String> whole =
         model.linears().entrySet().stream()
             .filter(e -> group > 0 && e.getValue().inFeatures() % group != 0)
@@ -146,7 +163,9 @@ final class QualityBench implements AutoCloseable {
     StringBuilder yaml = new StringBuilder("quant_stage:\n  quant_modifiers:\n");
     yaml.append(gptq ? "    GPTQModifier:\n" : "    QuantizationModifier:\n");
     if (gptq) {
-      yaml.append("      actorder: ").append(parts.length > 4 ? "static" : "null").append('\n');
+      yaml.append("      actorder: ")
+          .append(options.contains("act") ? "static" : "null")
+          .append('\n');
     }
     yaml.append("      ignore: [lm_head]\n      config_groups:\n");
     yaml.append("        group_0: {targets: [Linear], weights: {");
