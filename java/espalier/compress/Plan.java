@@ -73,7 +73,7 @@ public final class Plan {
     events.addAll(resolution.notes());
     Map<String, PlannedLinear> linears = new LinkedHashMap<>();
     Map<SchemeGroup, Scheme> used = new LinkedHashMap<>();
-    refuseIndivisible(model, resolution);
+    IndivisibleGroups.refuse(recipe, model.linears(), resolution);
     resolution.check();
     if (!resolution.attention().isEmpty()) {
       throw EspalierException.unsupported(
@@ -153,33 +153,6 @@ public final class Plan {
       modules.add(new Module(HEAD, "Linear", List.of()));
     }
     return modules;
-  }
-
-  /** Names every layer at once: a user who sees one at a time gives up at the third. */
-  private static void refuseIndivisible(Model model, Targets.Resolution resolution) {
-    List<String> layers = new ArrayList<>();
-    int size = 0;
-    for (Map.Entry<String, Assignment> entry : resolution.assigned().entrySet()) {
-      QuantizationArgs weights = entry.getValue().group().weights();
-      Linear linear = model.linears().get(entry.getKey());
-      if (weights != null
-          && linear != null
-          && weights.strategy() == QuantizationArgs.Strategy.GROUP
-          && linear.inFeatures() % weights.groupSize() != 0) {
-        layers.add(entry.getKey() + " (" + linear.inFeatures() + " inputs)");
-        size = weights.groupSize();
-      }
-    }
-    if (!layers.isEmpty()) {
-      throw EspalierException.usage(
-          "group size "
-              + size
-              + " does not divide the inputs of "
-              + layers.size()
-              + " layers: "
-              + String.join(", ", layers),
-          "Choose another group size, or give these layers a config group of their own or ignore them.");
-    }
   }
 
   private static PlannedLinear plan(

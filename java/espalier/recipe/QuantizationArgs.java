@@ -122,6 +122,21 @@ public record QuantizationArgs(
         : copy(null, Strategy.CHANNEL, actorder, observer);
   }
 
+  /** Returns the arguments as a recipe may write them in one line; observers stay their default. */
+  public String flow() {
+    StringBuilder flow = new StringBuilder("{num_bits: ").append(numBits);
+    flow.append(", type: ").append(type.text());
+    flow.append(", symmetric: ").append(symmetric);
+    flow.append(", strategy: ").append(strategy.text());
+    if (strategy == Strategy.GROUP) {
+      flow.append(", group_size: ").append(groupSize);
+    }
+    if (dynamic == Dynamic.YES) {
+      flow.append(", dynamic: true");
+    }
+    return flow.append('}').toString();
+  }
+
   private QuantizationArgs copy(Integer size, Strategy shared, Actorder order, String name) {
     return new QuantizationArgs(
         numBits,

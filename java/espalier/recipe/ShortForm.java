@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.recipe;
 
-import espalier.recipe.QuantizationArgs.Dynamic;
-import espalier.recipe.QuantizationArgs.Strategy;
 import espalier.recipe.QuantizationArgs.Type;
 import espalier.report.EspalierException;
 import java.util.List;
@@ -63,9 +61,9 @@ public record ShortForm(String yaml, Recipe recipe) {
     yaml.append("      config_groups:\n");
     yaml.append("        group_0:  # ").append(name).append(" with another group size\n");
     yaml.append("          targets: [Linear]\n");
-    yaml.append("          weights: ").append(flow(weights)).append('\n');
+    yaml.append("          weights: ").append(weights.flow()).append('\n');
     if (preset.inputs() != null) {
-      yaml.append("          input_activations: ").append(flow(preset.inputs())).append('\n');
+      yaml.append("          input_activations: ").append(preset.inputs().flow()).append('\n');
     }
     return yaml.toString();
   }
@@ -99,19 +97,5 @@ public record ShortForm(String yaml, Recipe recipe) {
           "Common sizes: 32, 64, 128.");
     }
     return weights.withGroupSize(groupSize);
-  }
-
-  private static String flow(QuantizationArgs args) {
-    StringBuilder flow = new StringBuilder("{num_bits: ").append(args.numBits());
-    flow.append(", type: ").append(args.type().text());
-    flow.append(", symmetric: ").append(args.symmetric());
-    flow.append(", strategy: ").append(args.strategy().text());
-    if (args.strategy() == Strategy.GROUP) {
-      flow.append(", group_size: ").append(args.groupSize());
-    }
-    if (args.dynamic() == Dynamic.YES) {
-      flow.append(", dynamic: true");
-    }
-    return flow.append('}').toString();
   }
 }

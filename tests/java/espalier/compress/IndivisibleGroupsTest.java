@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.compress;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import espalier.CompressionJob;
+import espalier.Espalier;
+import espalier.model.TinyModels;
+import espalier.report.EspalierException;
+import espalier.report.Report;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Groups of 8 over 20 inputs: refused with the recipe that works. */
+final class IndivisibleGroupsTest {
+  @TempDir private Path folder;
+  private Path model;
+
+  @BeforeEach
+  void write() {
+    TinyModels tiny = TinyModels.llama().with("head_dim", 4); // o_proj reads 16, down_proj 20
+    model = tiny.fill().write(folder.resolve("model"));
+  }
+
+  private CompressionJob job() {
+    return Espalier.compress(model).output(folder.resolve("out")).threads(1);
+  }
+
+  @Test
+  void theRecipeInTheRefusalCompressesTheModel() throws IOException {
+    EspalierException fault =
+        assertThrows(
+            EspalierException.class, job().scheme("W4A16").method("rtn").groupSize(8)::run);
+    assertEquals(EspalierException.Kind.USAGE, fault.kind());
+    assertTrue(fault.getMessage().contains("2 layers: model.layers.0.mlp.down_proj (20 inputs)"));
+    String hint = fault.advice();
+    Path recipe = folder.resolve("recipe.yaml");
+    Files.writeString(recipe, hint.substring(hint.indexOf("default_stage:")));
+    Report report = job().recipe(recipe).run();
+    report.rows().stream()
+        .filter(row -> !row.method().equals("none"))
+        .forEach(
+            row -> {
+              boolean whole = row.name().endsWith("down_proj");
+              assertTrue(row.scheme().endsWith(whole ? "per channel" : "group 8"), row.toString());
+            });
+  }
+
+  @Test
+  void aRecipeOfSeveralModifiersIsToldTheGroupToAdd() throws IOException {
+    Path recipe = folder.resolve("recipe.yaml");
+    String modifier =
+        "{ignore: [lm_head], config_groups: {g: {targets: [%s], weights: {num_bits: 4,"
+            + " strategy: group, group_size: 8}}}}\n";
+    Files.writeString(
+        recipe,
+        "default_stage:\n  default_modifiers:\n    QuantizationModifier: "
+            + String.format(modifier, "'re:.*attn.*'")
+            + "  mlp_modifiers:\n    QuantizationModifier: "
+            + String.format(modifier, "'re:.*mlp.*'"));
+    EspalierException fault = assertThrows(EspalierException.class, job().recipe(recipe)::run);
+    assertTrue(fault.advice().contains("add this to config_groups"), fault.advice());
+    assertTrue(fault.advice().contains("targets: ['re:.*\\.down_proj$']"), fault.advice());
+  }
+}
