@@ -36,10 +36,8 @@ static inline float clamp(float x, float low, float high) {
 // The shifter of snap_to_tie: with codes |x| <= 2^(bits-1) the sum stays in [2^bits, 2^(bits+1)),
 // whose last bit is 2^(bits-23). Half of that just covers the error of an fp32 quotient of that
 // size (its own rounding and the scale's, 2^-24 of 2^(bits-1) each), and next to nothing else.
-// With a zero point the quotient alone reaches 2^bits before the zero brings the sum back among the
-// codes, and its error doubles with its size: `wide` doubles the step too.
-static constexpr float tie_shifter(int32_t bits, bool wide) {
-  return 1.5f * static_cast<float>(1 << (wide ? bits + 1 : bits));
+static constexpr float tie_shifter(int32_t bits) {
+  return 1.5f * static_cast<float>(1 << bits);
 }
 
 // x to the nearest multiple of 2^(bits-23): a quotient that fp32 put a hair beside k + 1/2 becomes
@@ -96,7 +94,7 @@ static inline void affine_of_range(float low, float high, int32_t bits, int32_t 
   if (symmetric || low == high) return;
   const float bottom = code_low(bits);
   *zero = round_half_even(
-      snap_to_tie(clamp(bottom - low / s, bottom, code_high(bits)), tie_shifter(bits, true)));
+      snap_to_tie(clamp(bottom - low / s, bottom, code_high(bits)), tie_shifter(bits)));
 }
 
 }  // namespace esp

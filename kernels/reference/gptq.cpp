@@ -72,8 +72,8 @@ void gptq_columns_reference(const gptq_panels* panels, int64_t first, int64_t la
       const float w = static_cast<float>(original + update_of(g, j, lane));
       const float scale = scales[row * gptq_lanes + lane];
       const float zero = zeros[row * gptq_lanes + lane];
-      const float q = quantize_code(w, scale, zero, code_low(bits), code_high(bits),
-                                    tie_shifter(bits, zero != 0.0f));
+      const float q =
+          quantize_code(w, scale, zero, code_low(bits), code_high(bits), tie_shifter(bits));
       values[at] = scale * (q - zero);
       codes[at] = static_cast<int8_t>(q);
       g.d[at] = original - static_cast<double>(values[at]);

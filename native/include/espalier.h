@@ -285,9 +285,9 @@ ESP_EXPORT esp_status esp_quantize_range(esp_context* ctx, int64_t rows, int64_t
                                          int32_t mse_patience, float* scales,
                                          int8_t* zeros) ESP_NOEXCEPT;
 // codes[r, c] (I8, ld = cols) = q of w[r, c] under the given scales and zeros: round to nearest.
-// tell_ties 1: a quotient that fp32 put a hair (2^(bits-24), twice that with zeros) beside k + 1/2
-// counts as the tie it is; the extreme weight of a symmetric group always is one. 0: the fp32
-// quotient as it comes, as compressed-tensors has it.
+// tell_ties 1: a quotient that fp32 put a hair (2^(bits-24)) beside k + 1/2 counts as the tie it
+// is; the extreme weight of a symmetric group always is one. 0: the fp32 quotient as it comes, as
+// compressed-tensors has it.
 ESP_EXPORT esp_status esp_quantize_nearest(esp_context* ctx, int64_t rows, int64_t cols,
                                            const float* w, int64_t ldw, int32_t bits, int64_t group,
                                            const float* scales, const int8_t* zeros,

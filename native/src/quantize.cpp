@@ -84,7 +84,7 @@ esp_status esp_quantize_nearest(esp_context* ctx, int64_t rows, int64_t cols, co
   ESP_REQUIRE(op, codes != nullptr, "an address", codes != nullptr);
   quantize_nearest_kernel* const kernel = ESP_KERNEL(ctx, quantize_nearest);
   const int64_t groups = cols / group;
-  const float shifter = tell_ties != 0 ? tie_shifter(bits, zeros != nullptr) : 0.0f;
+  const float shifter = tell_ties != 0 ? tie_shifter(bits) : 0.0f;
   return each_row(ctx, rows, cols, [&](int64_t r) {
     kernel(cols, w + r * ldw, bits, shifter, group, scales + r * groups,
            zeros == nullptr ? nullptr : zeros + r * groups, codes + r * cols);

@@ -62,15 +62,7 @@ public record Rtn(Quantize.Ties ties) implements LinearMethod {
         input.range(),
         scales,
         zeros);
-    Quantize.nearest(
-        context,
-        weight,
-        bits,
-        group,
-        scales,
-        input.scheme().symmetric() ? null : zeros,
-        ties,
-        codes);
+    Quantize.nearest(context, weight, bits, group, scales, zeros, ties, codes);
     return packed(input, context, scales, zeros, codes);
   }
 

@@ -111,7 +111,7 @@ void round_lanes(const gptq_panels& g, int64_t first, int64_t last, int32_t bits
   strip_of_lanes<V> work;
   const f32 lowest = V::set1(-static_cast<float>(1 << (bits - 1)));
   const f32 highest = V::set1(static_cast<float>((1 << (bits - 1)) - 1));
-  const f32 tie = V::set1(tie_shifter(bits, false)), one = V::set1(1.0f);
+  const f32 tie = V::set1(tie_shifter(bits));
   for (int64_t lane = 0; lane < gptq_lanes; lane += work.strip) {
     work.load_finished(g, lane, first);
     for (int64_t j = first; j < last; j++) {
@@ -127,9 +127,7 @@ void round_lanes(const gptq_panels& g, int64_t first, int64_t last, int32_t bits
         const f32 zero = V::load(zeros + row * gptq_lanes + at);
         const f32 quotient = V::add(V::div(w, scale), zero);
         const f32 clamped = V::min(V::max(quotient, lowest), highest);
-        // tie_shifter(bits, zero != 0): a whole zero squared is 0 or at least 1.
-        const f32 shifter = V::add(tie, V::mul(tie, V::min(V::mul(zero, zero), one)));
-        const f32 q = half_even<V>(V::sub(V::add(clamped, shifter), shifter));
+        const f32 q = half_even<V>(V::sub(V::add(clamped, tie), tie));
         const f32 value = V::mul(scale, V::sub(q, zero));
         V::store(values + j * gptq_lanes + at, value);
         V::store_codes(codes + j * gptq_lanes + at, q);
