@@ -69,7 +69,8 @@ struct range_options {
 // scales, zeros: cols / group entries.
 using quantize_range_kernel = void(int64_t cols, int64_t group, const float* w,
                                    const range_options* options, float* scales, int8_t* zeros);
-// zeros may be null. shifter: 0, or tie_shifter(bits) of layout/affine.h to tell ties.
+// zeros may be null. shifter: 0, or tie_shifter(bits) of layout/affine.h to tell
+// ties.
 using quantize_nearest_kernel = void(int64_t cols, const float* w, int32_t bits, float shifter,
                                      int64_t group, const float* scales, const int8_t* zeros,
                                      int8_t* codes);
@@ -77,17 +78,28 @@ using quantize_nearest_kernel = void(int64_t cols, const float* w, int32_t bits,
 using pack_kernel = void(int64_t cols, int32_t bits, const int8_t* codes, uint32_t* words);
 using unpack_kernel = void(int64_t cols, int32_t bits, const uint32_t* words, int8_t* codes);
 
-// ---- GPTQ: one block of at most gptq_block columns for gptq_lanes rows of the matrix at once
+// ---- products of two strips, [depth, outer_width] each; see kernels/reference/outer.cpp
 
-static constexpr int64_t gptq_block = 128;
+static constexpr int64_t outer_width = 16;
+// fp32 sums are folded into fp64 after so many products.
+static constexpr int64_t outer_chunk = 256;
+// c[outer_width, outer_width] (ldc) += a^T b, products in fp32.
+using outer_f32_kernel = void(int64_t depth, const float* a, const float* b, double* c,
+                              int64_t ldc);
+// c[outer_width, outer_width] (ldc) -= a^T b.
+using outer_f64_kernel = void(int64_t depth, const double* a, const double* b, double* c,
+                              int64_t ldc);
+
+// ---- GPTQ: at most gptq_block columns for gptq_lanes rows of the matrix at once
+
+static constexpr int64_t gptq_block = outer_width;
 static constexpr int64_t gptq_lanes = 64;
 
 // Panels are [column of the block, lane]; a lane is a row of the matrix. Lanes past the last row
 // hold zeros.
 struct gptq_panels {
   const double* ut;  // [gptq_block, gptq_block]: ut[j, i] = U[i, j], i <= j
-  const double* p;   // [columns, gptq_lanes]: sum of D[:, c] U[c, j] over the columns before the
-                     // block
+  const double* p;   // [columns, gptq_lanes]: sum of D[:, c] U[c, j] over the columns before these
   const float* w;    // [columns, gptq_lanes]: original weights
   double* d;         // [columns, gptq_lanes]: D = w - value, columns before `first` finished
 };

@@ -300,15 +300,25 @@ ESP_EXPORT esp_status esp_unpack(esp_context* ctx, int64_t rows, int64_t cols, i
                                  const uint32_t* words, int64_t ldwords,
                                  int8_t* codes) ESP_NOEXCEPT;
 
-// h[k, k] (fp64, full square, ld = k) += x^T x of x [tokens, k]: products and sums in fp64.
-ESP_EXPORT esp_status esp_gram(esp_context* ctx, int64_t tokens, int64_t k, const float* x,
-                               int64_t ldx, double* h) ESP_NOEXCEPT;
-// *value = tr(D H D^T) in fp64; d fp32 [rows, k] ldd, h fp64 [k, k] symmetric.
+// h[k, k] (fp64, ld = k) += x^T x of x [tokens, k] F32 or BF16, on and above the diagonal; what
+// lies below is not defined. Products and sums of 256 tokens in fp32 (exact products for BF16),
+// their sums in fp64: off by at most 2^-16 sum|x_i||x_j|, and by 2^-24 times the root of that in
+// practice.
+ESP_EXPORT esp_status esp_gram(esp_context* ctx, int64_t tokens, int64_t k, esp_dtype dtype,
+                               const void* x, int64_t ldx, double* h) ESP_NOEXCEPT;
+// *value = tr(D H D^T); d fp32 [rows, k] ldd, h fp64 [k, k] of which only the upper triangle is
+// read; D^T D as esp_gram has it, the rest in fp64.
 ESP_EXPORT esp_status esp_quadratic_form(esp_context* ctx, int64_t rows, int64_t k, const float* d,
                                          int64_t ldd, const double* h, double* value) ESP_NOEXCEPT;
-// In place: the symmetric positive definite h [n, n] becomes upper triangular U with U U^T = h
-// (zeros below): the reversed Cholesky factor of GPTQ. NUMERICAL when a pivot is not positive:
-// *pivot = its index, h is then undefined.
+// h [n, n], upper triangle: h[r, c] = scale * gram[order[r], order[c]] beside the diagonal,
+// h[r, r] = diagonal[order[r]]. gram: upper triangle read; order [n] or NULL (as it is). The lower
+// triangle of h is left alone.
+ESP_EXPORT esp_status esp_hessian(esp_context* ctx, int64_t n, const double* gram, double scale,
+                                  const int32_t* order, const double* diagonal,
+                                  double* h) ESP_NOEXCEPT;
+// In place: the symmetric positive definite h [n, n] (upper triangle read) becomes upper triangular
+// U with U U^T = h (zeros below): the reversed Cholesky factor of GPTQ. NUMERICAL when a pivot is
+// not positive: *pivot = its index, h is then undefined.
 ESP_EXPORT esp_status esp_cholesky_reversed(esp_context* ctx, int64_t n, double* h,
                                             int64_t* pivot) ESP_NOEXCEPT;
 // GPTQ (arXiv 2210.17323) column by column, left-looking, from U of esp_cholesky_reversed. See

@@ -2,6 +2,8 @@
 //
 // The GPTQ solver: which columns are pulled, previewed and rounded when. The mathematics is proved
 // in kernels/reference/gptq.cpp; this file does the products over finished columns and the scales.
+#include <string.h>
+
 #include "internal.h"
 #include "layout/affine.h"
 #include "operations.h"
@@ -22,23 +24,46 @@ struct problem {
   int8_t* codes;  // [rows, cols]
   gptq_preview_kernel* preview;
   gptq_columns_kernel* round;
+  outer_f32_kernel* product;
+  int64_t tiles;  // of 64 rows a worker takes together
 
   // Scales come from updated columns; otherwise they are known before the first column.
   bool own_groups() const { return fixed_group == nullptr && group < cols; }
   int64_t groups() const { return cols / group; }
+  // Rows from one strip to the next: one more than are filled, or strips of 2^n columns would begin
+  // in the same set of the first-level cache.
+  int64_t depth() const { return cols + 1; }
 };
 
-// The working set of one tile of 64 rows. Panels are [column, lane].
-struct panels {
-  double* d;      // [cols, lanes]
-  double* p;      // [block, lanes]
-  double* ut;     // [block, block]
-  float* w;       // [block, lanes]
-  float* values;  // [block, lanes]
+// Columns pulled at a time: what is finished before them is multiplied in one product of this
+// width.
+constexpr int64_t block = 128;
+constexpr int64_t cell = outer_width * outer_width;
+// Tiles of 64 rows that one worker takes through the columns together, so that what it prepares of
+// U serves them all.
+constexpr int64_t most_tiles = 4;
+
+static_assert(gptq_block == outer_width, "a panel is a strip");
+
+// The working set of one tile of 64 rows that outlives a block. Panels are [column, lane].
+struct kept_panels {
+  float* d;       // [lanes / 16, depth(), 16]: D in strips
   float* scales;  // [groups or 1, lanes]
   float* zeros;   // [groups or 1, lanes]
   float* low;     // [lanes]
   float* high;    // [lanes]
+};
+
+// What a worker has once.
+struct panels {
+  kept_panels tiles[most_tiles];
+  float* u;       // [block / 16, depth(), 16]: U[:end, start:end] in strips
+  double* ut;     // [block / 16, 16, 16]: U of each 16 columns, transposed
+  double* pull;   // [block, lanes]: sum of D[:, c] U[c, j] over the columns before the block
+  double* p;      // [16, lanes]: the same over the columns before these 16
+  double* d;      // [block, lanes]
+  float* w;       // [block, lanes]
+  float* values;  // [block, lanes]
   int8_t* codes;  // [block, lanes]
 };
 
@@ -49,125 +74,241 @@ T* take(char** at, int64_t count) {
   return here;
 }
 
-// Lays the panels out from `at`; returns the end, so that a null start gives the size.
+// Lays the panels out from `at`; returns the end.
 char* lay_out(const problem& g, char* at, panels* s) {
   const int64_t kept = g.fixed_group == nullptr ? 1 : g.groups();
-  s->d = take<double>(&at, g.cols * gptq_lanes);
-  s->p = take<double>(&at, gptq_block * gptq_lanes);
-  s->ut = take<double>(&at, gptq_block * gptq_block);
-  s->w = take<float>(&at, gptq_block * gptq_lanes);
-  s->values = take<float>(&at, gptq_block * gptq_lanes);
-  s->scales = take<float>(&at, kept * gptq_lanes);
-  s->zeros = take<float>(&at, kept * gptq_lanes);
-  s->low = take<float>(&at, gptq_lanes);
-  s->high = take<float>(&at, gptq_lanes);
-  s->codes = take<int8_t>(&at, gptq_block * gptq_lanes);
+  for (int64_t t = 0; t < g.tiles; t++) {
+    kept_panels* const tile = s->tiles + t;
+    tile->d = take<float>(&at, g.depth() * gptq_lanes);
+    tile->scales = take<float>(&at, kept * gptq_lanes);
+    tile->zeros = take<float>(&at, kept * gptq_lanes);
+    tile->low = take<float>(&at, gptq_lanes);
+    tile->high = take<float>(&at, gptq_lanes);
+  }
+  s->u = take<float>(&at, g.depth() * block);
+  s->ut = take<double>(&at, block / outer_width * cell);
+  s->pull = take<double>(&at, block * gptq_lanes);
+  s->p = take<double>(&at, outer_width * gptq_lanes);
+  s->d = take<double>(&at, block * gptq_lanes);
+  s->w = take<float>(&at, block * gptq_lanes);
+  s->values = take<float>(&at, block * gptq_lanes);
+  s->codes = take<int8_t>(&at, block * gptq_lanes);
   return at;
 }
 
-// One tile of rows on its way through the columns.
-struct tile {
-  const problem& g;
-  panels s;
-  int64_t row, rows;  // first row of the tile, how many (at most 64)
+// Two at a time, spelt out: left to itself GCC takes four through the stack, at half the speed.
+inline void narrow(const double* from, float* to) {
+  typedef double wide __attribute__((vector_size(16)));
+  typedef float pair __attribute__((vector_size(8)));
+  wide x;
+  memcpy(&x, from, sizeof x);
+  const pair y = __builtin_convertvector(x, pair);
+  memcpy(to, &y, sizeof y);
+}
 
-  // Everything the kernels need for the columns [start, end): w, U and the pull P = D[:, :start] .
-  // U[:start, start:end].
-  gptq_panels load(int64_t start, int64_t end) {
-    for (int64_t j = 0; j < end - start; j++) {
-      for (int64_t i = 0; i <= j; i++)
-        s.ut[j * gptq_block + i] = g.u[(start + i) * g.cols + start + j];
-      for (int64_t lane = 0; lane < gptq_lanes; lane++)
-        s.w[j * gptq_lanes + lane] = lane < rows ? g.w[(row + lane) * g.cols + start + j] : 0.0f;
+// The columns [start, end) of U, at most 128: strips in fp32 for the products over finished columns
+// (D is a difference of two fp32 values, U a factor known to fewer digits than fp32 has), and fp64
+// for the recurrence inside 16 columns.
+void load_factor(const problem& g, const panels& s, int64_t start, int64_t end) {
+  const int64_t whole = (end - start) / outer_width * outer_width;
+  // Row by row, each in one piece of 1 KiB; what lies below the diagonal is 0 and not used.
+  for (int64_t k = 0; k < end; k++) {
+    const double* const from = g.u + k * g.cols + start;
+    float* const to = s.u + k * outer_width;
+    // Every row lies on another page, which the processor does not look ahead to by itself.
+    for (int64_t j = 0; j < whole && k + 8 < end; j += 8)
+      __builtin_prefetch(from + 8 * g.cols + j);
+    for (int64_t j = 0; j < whole; j += outer_width) {
+      for (int64_t c = 0; c < outer_width; c += 2) narrow(from + j + c, to + j * g.depth() + c);
     }
-    gemm_f64(true, false, end - start, gptq_lanes, start, 1.0, g.u + start, g.cols, s.d, gptq_lanes,
-             0.0, s.p, gptq_lanes);
-    return {s.ut, s.p, s.w, s.d + start * gptq_lanes};
+    for (int64_t c = 0; start + whole < end && c < outer_width; c++) {
+      to[whole * g.depth() + c] =
+          start + whole + c < end ? static_cast<float>(from[whole + c]) : 0.0f;
+    }
   }
+  for (int64_t j = start; j < end; j += outer_width) {
+    double* const ut = s.ut + (j - start) * outer_width;
+    for (int64_t c = 0; c < min_of(outer_width, end - j); c++) {
+      for (int64_t i = 0; i <= c; i++) ut[c * outer_width + i] = g.u[(j + i) * g.cols + j + c];
+    }
+  }
+}
 
-  void store(int64_t start, int64_t end) {
-    for (int64_t lane = 0; lane < rows; lane++) {
-      for (int64_t j = 0; j < end - start; j++) {
-        g.w[(row + lane) * g.cols + start + j] = s.values[j * gptq_lanes + lane];
-        g.codes[(row + lane) * g.cols + start + j] = s.codes[j * gptq_lanes + lane];
+// One tile of rows and the columns [start, end) of a block. load_factor has been called for them.
+struct part {
+  const problem& g;
+  const panels& s;
+  kept_panels kept;
+  int64_t row, rows;  // first row of the tile, how many (at most 64)
+  int64_t start, end;
+
+  // w, and the pull P = D[:, :start] . U[:start, start:end]: 256 columns at a time, of which the
+  // strips of U and of D stay in the second-level cache.
+  void load() const {
+    const int64_t width = end - start;
+    // 16 columns at a time: their 16 lines of w stay in the first-level cache while rows pass.
+    for (int64_t j = 0; j < width; j += outer_width) {
+      for (int64_t lane = 0; lane < gptq_lanes; lane++) {
+        const float* const from = g.w + (row + lane) * g.cols + start;
+        for (int64_t c = j; c < min_of(width, j + outer_width); c++)
+          s.w[c * gptq_lanes + lane] = lane < rows ? from[c] : 0.0f;
+      }
+    }
+    for (int64_t i = 0; i < block * gptq_lanes; i++) s.pull[i] = 0.0;
+    for (int64_t k = 0; k < start; k += outer_chunk) {
+      const int64_t depth = min_of(outer_chunk, start - k);
+      for (int64_t j = 0; j < width; j += outer_width) {
+        for (int64_t lane = 0; lane < gptq_lanes; lane += outer_width)
+          product(depth, j, k, lane, s.pull + j * gptq_lanes + lane);
       }
     }
   }
 
-  void start_range() {
-    for (int64_t lane = 0; lane < gptq_lanes; lane++) s.low[lane] = s.high[lane] = 0.0f;
+  // sum += D[:, k : k + depth] . U[k : k + depth, 16 columns from start + j on], 16 lanes.
+  void product(int64_t depth, int64_t j, int64_t k, int64_t lane, double* sum) const {
+    g.product(depth, s.u + j * g.depth() + k * outer_width,
+              kept.d + lane * g.depth() + k * outer_width, sum, gptq_lanes);
+  }
+
+  void store() const {
+    for (int64_t j = 0; j < end - start; j += outer_width) {
+      for (int64_t lane = 0; lane < rows; lane++) {
+        const int64_t to = (row + lane) * g.cols + start;
+        for (int64_t c = j; c < min_of(end - start, j + outer_width); c++) {
+          g.w[to + c] = s.values[c * gptq_lanes + lane];
+          g.codes[to + c] = s.codes[c * gptq_lanes + lane];
+        }
+      }
+    }
+  }
+
+  void start_range() const {
+    for (int64_t lane = 0; lane < gptq_lanes; lane++) kept.low[lane] = kept.high[lane] = 0.0f;
   }
 
   // Scales of group `index` from the range seen since start_range.
-  void finish_range(int64_t index) {
+  void finish_range(int64_t index) const {
     for (int64_t lane = 0; lane < gptq_lanes; lane++) {
-      affine_of_range(s.low[lane], s.high[lane], g.bits, g.symmetric, g.scale_dtype,
-                      &s.scales[lane], &s.zeros[lane]);
+      affine_of_range(kept.low[lane], kept.high[lane], g.bits, g.symmetric, g.scale_dtype,
+                      &kept.scales[lane], &kept.zeros[lane]);
       if (lane >= rows) continue;
-      g.scales[(row + lane) * g.groups() + index] = s.scales[lane];
-      g.zeros[(row + lane) * g.groups() + index] = static_cast<int8_t>(s.zeros[lane]);
+      g.scales[(row + lane) * g.groups() + index] = kept.scales[lane];
+      g.zeros[(row + lane) * g.groups() + index] = static_cast<int8_t>(kept.zeros[lane]);
     }
   }
 
   // Scales known beforehand: per channel, or the fixed groups.
-  void load_scales() {
+  void load_scales() const {
     for (int64_t i = 0; i < g.groups(); i++) {
       for (int64_t lane = 0; lane < gptq_lanes; lane++) {
         const int64_t from = (row + lane) * g.groups() + i;
-        s.scales[i * gptq_lanes + lane] = lane < rows ? g.scales[from] : 1.0f;
-        s.zeros[i * gptq_lanes + lane] =
+        kept.scales[i * gptq_lanes + lane] = lane < rows ? g.scales[from] : 1.0f;
+        kept.zeros[i * gptq_lanes + lane] =
             lane < rows && g.zeros != nullptr ? static_cast<float>(g.zeros[from]) : 0.0f;
       }
     }
   }
 
-  void round(const gptq_panels& block, int64_t first, int64_t last, const int32_t* groups) {
-    g.round(&block, first, last, g.bits, groups, s.scales, s.zeros, s.values, s.codes);
+  // Runs act(panels, first column, last, first column of the 16) over the columns [first, last) of
+  // the block, none of whose pieces crosses a border of 16, and keeps their D for the next.
+  template <class F>
+  void each_piece(int64_t first, int64_t last, const F& act) const {
+    for (int64_t at = first; at < last;) {
+      const int64_t piece = at / outer_width * outer_width;
+      const int64_t stop = min_of(last, piece + outer_width);
+      memcpy(s.p, s.pull + piece * gptq_lanes, outer_width * gptq_lanes * sizeof(double));
+      for (int64_t lane = 0; piece > 0 && lane < gptq_lanes; lane += outer_width)
+        product(piece, piece, start, lane, s.p + lane);
+      const gptq_panels here{s.ut + piece * outer_width, s.p, s.w + piece * gptq_lanes,
+                             s.d + piece * gptq_lanes};
+      act(here, at - piece, stop - piece, piece);
+      for (int64_t lane = 0; lane < gptq_lanes; lane += outer_width) {
+        float* const to = kept.d + lane * g.depth() + start * outer_width;
+        for (int64_t j = at; j < stop; j++) {
+          for (int64_t i = 0; i < outer_width; i += 2)
+            narrow(s.d + j * gptq_lanes + lane + i, to + j * outer_width + i);
+        }
+      }
+      at = stop;
+    }
   }
 
-  void solve_known() {
-    load_scales();
-    for (int64_t start = 0; start < g.cols; start += gptq_block) {
-      const int64_t end = min_of(g.cols, start + gptq_block);
-      const gptq_panels block = load(start, end);
-      round(block, 0, end - start, g.fixed_group == nullptr ? nullptr : g.fixed_group + start);
-      store(start, end);
+  void preview(int64_t first, int64_t last) const {
+    each_piece(first, last, [&](const gptq_panels& here, int64_t from, int64_t to, int64_t) {
+      g.preview(&here, from, to, kept.low, kept.high);
+    });
+  }
+
+  void round(int64_t first, int64_t last) const {
+    each_piece(first, last, [&](const gptq_panels& here, int64_t from, int64_t to, int64_t piece) {
+      g.round(&here, from, to, g.bits,
+              g.fixed_group == nullptr ? nullptr : g.fixed_group + start + piece, kept.scales,
+              kept.zeros, s.values + piece * gptq_lanes, s.codes + piece * gptq_lanes);
+    });
+  }
+};
+
+// The tiles of one worker on their way through the columns.
+struct rows_of_worker {
+  const problem& g;
+  panels s;
+  int64_t first_row, last_row;
+
+  template <class F>
+  void each_tile(int64_t start, int64_t end, const F& act) const {
+    for (int64_t t = 0; first_row + t * gptq_lanes < last_row; t++) {
+      const int64_t row = first_row + t * gptq_lanes;
+      act(part{g, s, s.tiles[t], row, min_of(gptq_lanes, last_row - row), start, end});
     }
+  }
+
+  template <class F>
+  void each_block(int64_t first, int64_t last, int64_t step, const F& act) const {
+    for (int64_t start = first; start < last; start += step) {
+      const int64_t end = min_of(last, start + step);
+      load_factor(g, s, start, end);
+      each_tile(start, end, [&](const part& here) {
+        here.load();
+        act(here);
+      });
+    }
+  }
+
+  void solve_known() const {
+    each_tile(0, 0, [](const part& here) { here.load_scales(); });
+    each_block(0, g.cols, block, [](const part& here) {
+      here.round(0, here.end - here.start);
+      here.store();
+    });
   }
 
   // Several whole groups a block.
-  void solve_narrow() {
-    const int64_t step = gptq_block / g.group * g.group;
-    for (int64_t start = 0; start < g.cols; start += step) {
-      const int64_t end = min_of(g.cols, start + step);
-      const gptq_panels block = load(start, end);
-      for (int64_t first = 0; first < end - start; first += g.group) {
-        start_range();
-        g.preview(&block, first, first + g.group, s.low, s.high);
-        finish_range((start + first) / g.group);
-        round(block, first, first + g.group, nullptr);
+  void solve_narrow() const {
+    each_block(0, g.cols, block / g.group * g.group, [](const part& here) {
+      const int64_t group = here.g.group;
+      for (int64_t first = 0; first < here.end - here.start; first += group) {
+        here.start_range();
+        here.preview(first, first + group);
+        here.finish_range((here.start + first) / group);
+        here.round(first, first + group);
       }
-      store(start, end);
-    }
+      here.store();
+    });
   }
 
   // Several blocks a group: all are previewed, then all are rounded.
-  void solve_wide() {
-    for (int64_t group = 0; group < g.cols; group += g.group) {
-      const int64_t group_end = group + g.group;
-      start_range();
-      for (int64_t start = group; start < group_end; start += gptq_block) {
-        const int64_t end = min_of(group_end, start + gptq_block);
-        const gptq_panels block = load(start, end);
-        g.preview(&block, 0, end - start, s.low, s.high);
-      }
-      finish_range(group / g.group);
-      for (int64_t start = group; start < group_end; start += gptq_block) {
-        const int64_t end = min_of(group_end, start + gptq_block);
-        const gptq_panels block = load(start, end);
-        round(block, 0, end - start, nullptr);
-        store(start, end);
-      }
+  void solve_wide() const {
+    for (int64_t first = 0; first < g.cols; first += g.group) {
+      const int64_t last = first + g.group;
+      each_tile(first, last, [](const part& here) { here.start_range(); });
+      each_block(first, last, block,
+                 [](const part& here) { here.preview(0, here.end - here.start); });
+      each_tile(first, last,
+                [](const part& here) { here.finish_range(here.start / here.g.group); });
+      each_block(first, last, block, [](const part& here) {
+        here.round(0, here.end - here.start);
+        here.store();
+      });
     }
   }
 };
@@ -205,6 +346,9 @@ extern "C" esp_status esp_gptq_solve(esp_context* ctx, int64_t rows, int64_t col
     ESP_REQUIRE(op, fixed_group[c] >= 0 && fixed_group[c] < cols / group,
                 "0 <= fixed_group < cols / group", fixed_group[c]);
   }
+  // As many tiles together as leave work for every thread: no row's bits depend on its neighbours.
+  const int64_t share = ceil_div(ceil_div(rows, gptq_lanes), esp_context_threads(ctx));
+  const int64_t tiles = min_of(most_tiles, max_of(1, share));
   const problem g{rows,
                   cols,
                   w,
@@ -218,30 +362,33 @@ extern "C" esp_status esp_gptq_solve(esp_context* ctx, int64_t rows, int64_t col
                   zeros,
                   codes,
                   ESP_KERNEL(ctx, gptq_preview),
-                  ESP_KERNEL(ctx, gptq_columns)};
+                  ESP_KERNEL(ctx, gptq_columns),
+                  ESP_KERNEL(ctx, outer_f32),
+                  tiles};
   quantize_range_kernel* const range = ESP_KERNEL(ctx, quantize_range);
   const range_options min_max{bits, symmetric, scale_dtype, 0, 0.0, 0.0, 0};
   panels sizes;
   const int64_t bytes =
       reinterpret_cast<intptr_t>(lay_out(g, reinterpret_cast<char*>(64), &sizes)) - 64;
-  return parallel_tiles(ctx, ceil_div(rows, gptq_lanes), [&](int64_t t, int32_t worker) {
+  const int64_t height = tiles * gptq_lanes;
+  return parallel_tiles(ctx, ceil_div(rows, height), [&](int64_t t, int32_t worker) {
     char* memory = static_cast<char*>(scratch(ctx, worker, bytes));
     if (memory == nullptr) {
       return fail(ESP_OUT_OF_MEMORY, "gptq_solve: %lld bytes, expected that much free memory",
                   static_cast<long long>(bytes));
     }
-    tile part{g, {}, t * gptq_lanes, min_of(gptq_lanes, rows - t * gptq_lanes)};
-    lay_out(g, memory, &part.s);
+    rows_of_worker mine{g, {}, t * height, min_of(rows, (t + 1) * height)};
+    lay_out(g, memory, &mine.s);
     if (fixed_group == nullptr && group == cols) {
-      for (int64_t r = part.row; r < part.row + part.rows; r++)
+      for (int64_t r = mine.first_row; r < mine.last_row; r++)
         range(cols, cols, w + r * cols, &min_max, scales + r, zeros + r);
     }
     if (!g.own_groups()) {
-      part.solve_known();
-    } else if (group <= gptq_block) {
-      part.solve_narrow();
+      mine.solve_known();
+    } else if (group <= block) {
+      mine.solve_narrow();
     } else {
-      part.solve_wide();
+      mine.solve_wide();
     }
     return static_cast<esp_status>(ESP_OK);
   });

@@ -41,14 +41,16 @@ record HessianFactor(Tensor upper, int[] order, double damping, boolean actOrder
       mean += diagonal[i] / width;
     }
     int[] order = actOrder ? descending(statistics, width) : null;
+    Tensor channels = order == null ? null : context.ints(order, width);
+    Tensor damped = context.allocate(DType.F64, width);
+    DoubleBuffer values = damped.buffer().asDoubleBuffer();
     Tensor upper = context.allocate(DType.F64, width, width);
     long pivot = -1;
     for (double used : rungs(damping)) {
-      for (int row = 0; row < width; row++) {
-        copyRow(statistics.gram(), order, row, scale, upper);
-        int source = order == null ? row : order[row];
-        row(upper, row).put(row, diagonal[source] + used * mean);
+      for (int i = 0; i < width; i++) {
+        values.put(i, diagonal[i] + used * mean);
       }
+      LinearAlgebra.hessian(context, statistics.gram(), scale, channels, damped, upper);
       pivot = LinearAlgebra.choleskyReversed(context, upper);
       if (pivot < 0) {
         return new HessianFactor(upper, order, damping, actOrder, used);
@@ -82,19 +84,5 @@ record HessianFactor(Tensor upper, int[] order, double damping, boolean actOrder
         .sorted((a, b) -> Double.compare(keys[b], keys[a]))
         .mapToInt(Integer::intValue)
         .toArray();
-  }
-
-  private static void copyRow(Tensor gram, int[] order, int row, double scale, Tensor upper) {
-    DoubleBuffer from = row(gram, order == null ? row : order[row]);
-    DoubleBuffer to = row(upper, row);
-    int width = to.capacity();
-    for (int column = 0; column < width; column++) {
-      to.put(column, scale * from.get(order == null ? column : order[column]));
-    }
-  }
-
-  private static DoubleBuffer row(Tensor matrix, int row) {
-    long bytes = matrix.dimension(1) * Double.BYTES;
-    return matrix.buffer(row * bytes, bytes).asDoubleBuffer();
   }
 }

@@ -14,7 +14,10 @@ import java.util.stream.IntStream;
  * Lives in the scope that was open when it was made.
  */
 public final class Statistics {
-  /** Sums of n products differ by some 2^-52 · √n of themselves; this covers n = 2^32 tokens. */
+  /**
+   * Equal channels have equal sums to the bit: every pair is summed in the same order. This allows
+   * for nothing but the last step, and tells channels apart that differ by 2^-18 of themselves.
+   */
   private static final double ROUNDING = 0x1p-36;
 
   private final Context context;
@@ -27,14 +30,14 @@ public final class Statistics {
     this(context, context.allocate(DType.F64, width, width), 0);
   }
 
-  /** Takes over a gram matrix F64 [width, width] that was summed elsewhere. */
+  /** Takes over a gram matrix F64 [width, width] (upper triangle) that was summed elsewhere. */
   public Statistics(Context context, Tensor gram, long tokens) {
     this.context = context;
     this.gram = gram;
     this.tokens = tokens;
   }
 
-  /** Adds the rows of x F32 [tokens, width]. */
+  /** Adds the rows of x F32 or BF16 [tokens, width]. */
   public void add(Tensor x) {
     LinearAlgebra.gram(context, x, gram);
     tokens += x.dimension(0);
@@ -51,7 +54,7 @@ public final class Statistics {
     return gram.dimension(0);
   }
 
-  /** Returns Σxxᵀ, F64 [width, width]; not to be changed. */
+  /** Returns Σxxᵀ, F64 [width, width], on and above the diagonal; not to be changed. */
   public Tensor gram() {
     return gram;
   }
@@ -88,7 +91,7 @@ public final class Statistics {
       int i = order[k - 1];
       int j = order[k];
       // Σ(x_i − x_j)², which is zero only for equal channels.
-      double apart = squares[i] + squares[j] - 2 * row(i).get(j);
+      double apart = squares[i] + squares[j] - 2 * row(Math.min(i, j)).get(Math.max(i, j));
       if (squares[j] > 0 && Math.abs(apart) <= ROUNDING * squares[j]) {
         duplicates++;
       }

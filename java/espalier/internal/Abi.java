@@ -334,7 +334,8 @@ public final class Abi {
       @Cast("esp_context*") long ctx,
       long tokens,
       long k,
-      @Cast("const float*") long x,
+      int dtype,
+      @Cast("const void*") long x,
       long ldx,
       @Cast("double*") long h);
 
@@ -346,6 +347,15 @@ public final class Abi {
       long ldd,
       @Cast("const double*") long h,
       @Cast("double*") long value);
+
+  public static native int esp_hessian(
+      @Cast("esp_context*") long ctx,
+      long n,
+      @Cast("const double*") long gram,
+      double scale,
+      @Cast("const int32_t*") long order,
+      @Cast("const double*") long diagonal,
+      @Cast("double*") long h);
 
   public static native int esp_cholesky_reversed(
       @Cast("esp_context*") long ctx,

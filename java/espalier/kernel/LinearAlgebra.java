@@ -16,14 +16,43 @@ import espalier.tensor.Tensor;
 public final class LinearAlgebra {
   private LinearAlgebra() {}
 
-  /** Adds xᵀx of x F32 [tokens, k] to h F64 [k, k]; products and sums in fp64. */
+  /**
+   * Adds xᵀx of x F32 or BF16 [tokens, k] to h F64 [k, k], on and above the diagonal; what lies
+   * below is not defined. Sums of 256 tokens in fp32, their sums in fp64.
+   */
   public static void gram(Context context, Tensor x, Tensor h) {
-    long k = matrix("x", x, DType.F32).dimension(1);
+    long k = matrix("x", x, x.dtype() == DType.BF16 ? DType.BF16 : DType.F32).dimension(1);
     shaped("h", h, DType.F64, k, k);
-    Native.check(Abi.esp_gram(context.handle(), x.dimension(0), k, x.address(), k, h.address()));
+    Native.check(
+        Abi.esp_gram(
+            context.handle(), x.dimension(0), k, x.dtype().code(), x.address(), k, h.address()));
   }
 
-  /** Returns tr(D H Dᵀ) of d F32 [rows, k] and h F64 [k, k]. */
+  /**
+   * Writes the upper triangle of h F64 [n, n]: scale · gram between channels in processing order,
+   * with a diagonal of its own.
+   *
+   * @param gram F64 [n, n], of which the upper triangle is read
+   * @param order I32 [n], the channel that is processed i-th, or null for left to right
+   * @param diagonal F64 [n], by channel
+   */
+  public static void hessian(
+      Context context, Tensor gram, double scale, Tensor order, Tensor diagonal, Tensor h) {
+    long n = matrix("gram", gram, DType.F64).dimension(0);
+    shaped("gram", gram, DType.F64, n, n);
+    shaped("h", h, DType.F64, n, n);
+    Native.check(
+        Abi.esp_hessian(
+            context.handle(),
+            n,
+            gram.address(),
+            scale,
+            optional(order),
+            diagonal.address(),
+            h.address()));
+  }
+
+  /** Returns tr(D H Dᵀ) of d F32 [rows, k] and h F64 [k, k], whose upper triangle is read. */
   public static double quadraticForm(Context context, Tensor d, Tensor h) {
     long k = matrix("d", d, DType.F32).dimension(1);
     shaped("h", h, DType.F64, k, k);
@@ -35,7 +64,7 @@ public final class LinearAlgebra {
   }
 
   /**
-   * Turns the symmetric h F64 [n, n] in place into the upper triangular U with U·Uᵀ = h.
+   * Turns the symmetric h F64 [n, n] (upper triangle) in place into the upper triangular U with U·Uᵀ = h.
    *
    * @return −1 on success, else the index of the pivot that was not positive; h is then undefined
    */
