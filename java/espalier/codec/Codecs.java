@@ -161,7 +161,7 @@ public final class Codecs {
    * then the stored weight, if there is one, is not the weight.
    */
   public Optional<String> unreadSpelling(String module) {
-    if (ALL.stream().anyMatch(codec -> codec.accepts(checkpoint, module))) {
+    if (spells(module)) {
       return Optional.empty();
     }
     return FOREIGN.stream()
@@ -173,7 +173,12 @@ public final class Codecs {
   /** Returns whether the checkpoint holds a weight for the module, in any spelling we know. */
   public boolean has(String module) {
     return checkpoint.find(module + ".weight").isPresent()
-        || ALL.stream().anyMatch(codec -> codec.accepts(checkpoint, module));
+        || spells(module);
+  }
+
+  /** Returns whether the checkpoint holds the module in a quantized spelling we know. */
+  public boolean spells(String module) {
+    return ALL.stream().anyMatch(codec -> codec.accepts(checkpoint, module));
   }
 
   /**

@@ -218,7 +218,8 @@ class QuantizedActivationsTest {
         // Rounding the input is not nothing, and only Eager(context, false) leaves it out.
         float[] plain = linear.forward(new Eager(context, false), given).toFloats();
         assertFalse(java.util.Arrays.equals(plain, found));
-        assertArrayEquals(found, plain, 0.05f);
+        // At most 24 products of |w| < 4 with an input off by half a step, |x| < 4: 24 * 4 * 2 / 127.
+        assertArrayEquals(found, plain, 1.6f);
       }
     }
   }
@@ -299,6 +300,6 @@ class QuantizedActivationsTest {
                 + " strategy: channel}}}}");
     EspalierException refused = assertThrows(EspalierException.class, job::run);
     assertEquals(Kind.USAGE, refused.kind());
-    assertTrue(refused.getMessage().contains("groups a and b"), refused.getMessage());
+    assertTrue(refused.getMessage().contains("int-quantized and pack") || refused.getMessage().contains("pack-quantized and int"), refused.getMessage());
   }
 }
