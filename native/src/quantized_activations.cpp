@@ -9,7 +9,7 @@ namespace esp {
 namespace {
 
 constexpr int64_t few_rows = 4;        // of x: a product bound by the bytes of W
-constexpr int64_t few_rows_tile = 32;  // rows of W a task then
+constexpr int64_t few_rows_tile = 64;  // rows of W a task then
 constexpr int64_t tile_rows = 64;      // rows of W a task else, against int8_rows of x
 
 esp_status check(const char* op, int32_t bits, const int8_product& p) {

@@ -2,7 +2,7 @@
 //
 // What      y = x . W^T + bias, int8 activations, 4-bit weights.
 // Layout    int8_panels.h: dwords of four unsigned bytes, a nibble each.
-// Tile      3 rows of x by 16 rows of W; up to 4 rows of x: int8_rows.h.
+// Tile      5 rows of x by 16 rows of W; up to 4 rows of x: int8_rows.h.
 // Numerics  vpmaddubsw: |pair| <= 2 * 15 * 128 = 3840, so that eight steps fit an int16 (30720)
 //           before they are widened; in int8_rows.h two (7680). Totals within 15 * 128 * 65536.
 // Needs     AVX2.
@@ -17,7 +17,7 @@ matmul_w4a8_kernel matmul_w4a8_avx2;
 namespace {
 
 struct nibble_quads {
-  static constexpr int64_t rows = 3, width = 16, depth = 4;
+  static constexpr int64_t rows = 5, width = 16, depth = 4;
   static constexpr int32_t bits = 4;
   static constexpr int32_t base = 8, base_left = 8;
   static constexpr int64_t narrow_steps = 8;  // 8 * 3840 = 30720 <= 32767
@@ -33,17 +33,16 @@ struct nibble_quads {
   }
   static void multiply(const uint8_t* panel, const int8_t* x, int64_t ldx, int64_t steps,
                        int32_t* totals) {
-    const __m256i ones = _mm256_set1_epi16(1);
-    __m256i t[rows][2];
-    for (int i = 0; i < rows; i++) t[i][0] = t[i][1] = _mm256_setzero_si256();
+    memset(totals, 0, static_cast<size_t>(rows * width) * sizeof *totals);
     for (int64_t from = 0; from < steps; from += narrow_steps) {
       const int64_t end = from + narrow_steps < steps ? from + narrow_steps : steps;
       __m256i n[rows][2];
+#pragma GCC unroll 5
       for (int i = 0; i < rows; i++) n[i][0] = n[i][1] = _mm256_setzero_si256();
       for (int64_t s = from; s < end; s++) {
         const __m256i* w = reinterpret_cast<const __m256i*>(panel + s * width * depth);
         const __m256i w0 = _mm256_load_si256(w), w1 = _mm256_load_si256(w + 1);
-#pragma GCC unroll 3
+#pragma GCC unroll 5
         for (int i = 0; i < rows; i++) {
           int32_t quad;
           memcpy(&quad, x + i * ldx + s * depth, sizeof quad);
@@ -52,14 +51,17 @@ struct nibble_quads {
           n[i][1] = _mm256_add_epi16(n[i][1], _mm256_maddubs_epi16(w1, b));
         }
       }
+      // The wide sums stay in L1: registers are for the narrow ones.
+      const __m256i ones = _mm256_set1_epi16(1);
+      __m256i* t = reinterpret_cast<__m256i*>(totals);
+#pragma GCC unroll 5
       for (int i = 0; i < rows; i++) {
-        t[i][0] = _mm256_add_epi32(t[i][0], _mm256_madd_epi16(n[i][0], ones));
-        t[i][1] = _mm256_add_epi32(t[i][1], _mm256_madd_epi16(n[i][1], ones));
+        for (int v = 0; v < 2; v++) {
+          __m256i* const at = t + 2 * i + v;
+          const __m256i wide = _mm256_madd_epi16(n[i][v], ones);
+          _mm256_store_si256(at, _mm256_add_epi32(_mm256_load_si256(at), wide));
+        }
       }
-    }
-    for (int i = 0; i < rows; i++) {
-      _mm256_store_si256(reinterpret_cast<__m256i*>(totals + i * width), t[i][0]);
-      _mm256_store_si256(reinterpret_cast<__m256i*>(totals + i * width + 8), t[i][1]);
     }
   }
 };
@@ -70,15 +72,7 @@ struct nibbles_of_four_rows {
   struct sums {
     __m256i at[4];
   };
-  // A chunk of x: its even columns, which meet low nibbles, then its odd ones.
-  static void arrange(const int8_t* x, int64_t k, int8_t* to) {
-    for (int64_t c = 0; c < k; c += chunk, to += chunk) {
-      for (int64_t j = 0; j < chunk / 2; j++) {
-        to[j] = c + 2 * j < k ? x[c + 2 * j] : static_cast<int8_t>(0);
-        to[chunk / 2 + j] = c + 2 * j + 1 < k ? x[c + 2 * j + 1] : static_cast<int8_t>(0);
-      }
-    }
-  }
+  static void arrange(const int8_t* x, int64_t k, int8_t* to) { split_pairs(x, k, chunk, to); }
   static __m256i product(const uint8_t* w, __m256i even, __m256i odd) {
     const __m256i mask = _mm256_set1_epi8(15);
     const __m256i u = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w));

@@ -31,15 +31,7 @@ struct nibbles_of_four_rows {
   static constexpr int64_t chunk = 128;
   static constexpr int32_t bits = 4, base = 8;
   using sums = sums_of_four_rows;
-  // A chunk of x: its even columns, which meet low nibbles, then its odd ones.
-  static void arrange(const int8_t* x, int64_t k, int8_t* to) {
-    for (int64_t c = 0; c < k; c += chunk, to += chunk) {
-      for (int64_t j = 0; j < chunk / 2; j++) {
-        to[j] = c + 2 * j < k ? x[c + 2 * j] : static_cast<int8_t>(0);
-        to[chunk / 2 + j] = c + 2 * j + 1 < k ? x[c + 2 * j + 1] : static_cast<int8_t>(0);
-      }
-    }
-  }
+  static void arrange(const int8_t* x, int64_t k, int8_t* to) { split_pairs(x, k, chunk, to); }
   static __m512i product(__m512i sum, const uint8_t* w, __m512i even, __m512i odd) {
     const __m512i mask = _mm512_set1_epi32(0x0f0f0f0f);
     const __m512i u = _mm512_loadu_si512(w);

@@ -91,12 +91,13 @@ int8_block block_at(const int8_product& p, int64_t first) {
 }
 
 template <class Unit>
-void arrange_x(const int8_product& p, const int8_block& b, typename Unit::activation* to) {
+void arrange_x(const int8_product& p, const int8_block& b,
+               typename Unit::activation* __restrict to) {
   const int64_t padded = b.steps * Unit::depth;
   for (int64_t i = 0; i < round_up(p.m, Unit::rows); i++) {
     for (int64_t g = 0; g < b.groups; g++, to += padded) {
       const int64_t have = i < p.m ? b.length : 0;
-      const int8_t* from = p.x + (have == 0 ? 0 : i * p.ldx + b.first + g * b.length);
+      const int8_t* __restrict from = p.x + (have == 0 ? 0 : i * p.ldx + b.first + g * b.length);
       for (int64_t c = 0; c < have; c++) to[c] = from[c];
       for (int64_t c = have; c < padded; c++) to[c] = 0;
     }
@@ -158,12 +159,12 @@ void arrange_scales(const int8_product& p, const int8_block& b, int64_t row, flo
 // sums += scale * (totals - (base + zero) * sum of x), for the rows of one tile.
 template <class Unit>
 void close_groups(const int8_product& p, int64_t i0, int64_t group, const int32_t* totals,
-                  const float* scales, const int32_t* zeros, float* sums) {
+                  const float* __restrict scales, const int32_t* __restrict zeros, float* sums) {
   const int64_t groups = p.k / p.group;
   for (int64_t i = 0; i < Unit::rows; i++) {
     const int32_t x_sum = i0 + i < p.m ? p.x_sums[(i0 + i) * groups + group] : 0;
-    const int32_t* total = totals + i * Unit::width;
-    float* sum = sums + i * Unit::width;
+    const int32_t* __restrict total = totals + i * Unit::width;
+    float* __restrict sum = sums + i * Unit::width;
     if (p.zeros == nullptr) {
       const int32_t offset = Unit::base_left * x_sum;
       for (int64_t j = 0; j < Unit::width; j++)

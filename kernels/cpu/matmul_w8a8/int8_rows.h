@@ -36,13 +36,40 @@ inline __m128i fold_four(const __m256i (&v)[4]) {
   return _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
 }
 
+// How far ahead of a row a line is asked for, in bytes: where the next four rows begin, since the
+// hardware does not look across rows (a page each); in long rows 2 KiB, which it may anyway.
+constexpr int64_t fetch_ahead(int64_t row_bytes) {
+  return row_bytes <= 8192 ? 4 * row_bytes : 2048;
+}
+
+// x in the order of Reader for a chunk of codes, two a byte: its even columns, which meet low
+// nibbles, then its odd ones.
+inline void split_pairs(const int8_t* __restrict x, int64_t k, int64_t chunk,
+                        int8_t* __restrict to) {
+  const int64_t half = chunk / 2, whole = k / chunk * chunk;
+  for (int64_t c = 0; c < whole; c += chunk) {
+    for (int64_t j = 0; j < half; j++) to[c + j] = x[c + 2 * j];
+    for (int64_t j = 0; j < half; j++) to[c + half + j] = x[c + 2 * j + 1];
+  }
+  if (whole == k) return;
+  memset(to + whole, 0, static_cast<size_t>(chunk));
+  for (int64_t j = 0; whole + j < k; j++) to[whole + j / 2 + j % 2 * half] = x[whole + j];
+}
+
 template <class Reader>
 __m128i group_totals(const uint8_t* const (&rows)[4], const int8_t* x, int64_t first,
-                     int64_t columns) {
+                     int64_t columns, int64_t ahead) {
   typename Reader::sums sums = {};
   const int64_t whole = columns / Reader::chunk * Reader::chunk;
   for (int64_t c = 0; c < whole; c += Reader::chunk) {
     const int64_t at = (first + c) * Reader::bits / 8;
+    // A line of every row, half of them with every chunk of 32 bytes. Addresses past the matrix
+    // do no harm; they are not formed as pointers into it.
+    constexpr int lines = Reader::chunk * Reader::bits / 8 >= 64 ? 4 : 2;
+    const int64_t half = lines == 4 ? 0 : at / 32 % 2 * 2;
+    for (int64_t r = half; r < half + lines; r++)
+      __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(rows[r]) +
+                                                       static_cast<uintptr_t>(at + ahead)));
     Reader::add(rows[0] + at, rows[1] + at, rows[2] + at, rows[3] + at, x + c, &sums);
   }
   if (whole < columns) {
@@ -64,6 +91,7 @@ void multiply_rows(const int8_product& p) {
   static_assert(int8_few_rows * (int8_max_columns + Reader::chunk) <= int8_scratch_bytes,
                 "x is arranged in the caller's scratch");
   for (int64_t i = 0; i < p.m; i++) Reader::arrange(p.x + i * p.ldx, p.k, x + i * ldx);
+  const int64_t ahead = fetch_ahead(p.ldcodes * 4);
   for (int64_t row = 0; row < p.n; row += 4) {
     const int64_t count = p.n - row < 4 ? p.n - row : 4;
     const uint8_t* rows[4];
@@ -77,7 +105,7 @@ void multiply_rows(const int8_product& p) {
       __m128 sum = _mm_setzero_ps();
       for (int64_t g = 0; g < groups; g++) {
         const __m128i totals =
-            group_totals<Reader>(rows, x + i * ldx + g * p.group, g * p.group, p.group);
+            group_totals<Reader>(rows, x + i * ldx + g * p.group, g * p.group, p.group, ahead);
         __m128i offsets = _mm_set1_epi32(Reader::base);
         if (p.zeros != nullptr) {
           offsets = _mm_add_epi32(offsets, _mm_setr_epi32(p.zeros[at[0] + g], p.zeros[at[1] + g],
