@@ -31,37 +31,46 @@ struct nibble_quads {
     return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi8(even, odd)),
                                    _mm_unpackhi_epi8(even, odd), 1);
   }
-  static void multiply(const uint8_t* panel, const int8_t* x, int64_t ldx, int64_t steps,
-                       int32_t* totals) {
-    memset(totals, 0, static_cast<size_t>(rows * width) * sizeof *totals);
-    for (int64_t from = 0; from < steps; from += narrow_steps) {
-      const int64_t end = from + narrow_steps < steps ? from + narrow_steps : steps;
-      __m256i n[rows][2];
-#pragma GCC unroll 5
-      for (int i = 0; i < rows; i++) n[i][0] = n[i][1] = _mm256_setzero_si256();
-      for (int64_t s = from; s < end; s++) {
-        const __m256i* w = reinterpret_cast<const __m256i*>(panel + s * width * depth);
-        const __m256i w0 = _mm256_load_si256(w), w1 = _mm256_load_si256(w + 1);
-#pragma GCC unroll 5
-        for (int i = 0; i < rows; i++) {
-          int32_t quad;
-          memcpy(&quad, x + i * ldx + s * depth, sizeof quad);
-          const __m256i b = _mm256_set1_epi32(quad);
-          n[i][0] = _mm256_add_epi16(n[i][0], _mm256_maddubs_epi16(w0, b));
-          n[i][1] = _mm256_add_epi16(n[i][1], _mm256_maddubs_epi16(w1, b));
-        }
-      }
-      // The wide sums stay in L1: registers are for the narrow ones.
-      const __m256i ones = _mm256_set1_epi16(1);
-      __m256i* t = reinterpret_cast<__m256i*>(totals);
+  // A type of 16-bit lanes: sums held as __m256i change their type with every addition, for which
+  // GCC 12 keeps each in two registers.
+  typedef int16_t int16s __attribute__((vector_size(32)));
+
+  // totals += the first `steps` <= narrow_steps steps. Not inlined, or the compiler would hold
+  // the totals in registers too, of which there are too few: they stay in L1.
+  __attribute__((noinline)) static void add_narrow(const uint8_t* panel, const int8_t* x,
+                                                   int64_t ldx, int64_t steps, int32_t* totals) {
+    int16s n[rows][2] = {};
+    for (int64_t s = 0; s < steps; s++) {
+      const __m256i* w = reinterpret_cast<const __m256i*>(panel + s * width * depth);
+      const __m256i w0 = _mm256_load_si256(w), w1 = _mm256_load_si256(w + 1);
 #pragma GCC unroll 5
       for (int i = 0; i < rows; i++) {
-        for (int v = 0; v < 2; v++) {
-          __m256i* const at = t + 2 * i + v;
-          const __m256i wide = _mm256_madd_epi16(n[i][v], ones);
-          _mm256_store_si256(at, _mm256_add_epi32(_mm256_load_si256(at), wide));
-        }
+        int32_t quad;
+        memcpy(&quad, x + i * ldx + s * depth, sizeof quad);
+        const __m256i b = _mm256_set1_epi32(quad);
+        n[i][0] += reinterpret_cast<int16s>(_mm256_maddubs_epi16(w0, b));
+        n[i][1] += reinterpret_cast<int16s>(_mm256_maddubs_epi16(w1, b));
       }
+    }
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i* t = reinterpret_cast<__m256i*>(totals);
+#pragma GCC unroll 5
+    for (int i = 0; i < rows; i++) {
+      for (int v = 0; v < 2; v++) {
+        __m256i* const at = t + 2 * i + v;
+        const __m256i wide = _mm256_madd_epi16(reinterpret_cast<__m256i>(n[i][v]), ones);
+        _mm256_store_si256(at, _mm256_add_epi32(_mm256_load_si256(at), wide));
+      }
+    }
+  }
+  static void multiply(const uint8_t* panel, const int8_t* x, int64_t ldx, int64_t steps,
+                       int32_t* totals) {
+#pragma GCC unroll 10
+    for (int v = 0; v < 2 * rows; v++)
+      _mm256_store_si256(reinterpret_cast<__m256i*>(totals) + v, _mm256_setzero_si256());
+    for (int64_t s = 0; s < steps; s += narrow_steps) {
+      add_narrow(panel + s * width * depth, x + s * depth, ldx,
+                 s + narrow_steps < steps ? narrow_steps : steps - s, totals);
     }
   }
 };

@@ -180,7 +180,8 @@ void close_groups(const int8_product& p, int64_t i0, int64_t group, const int32_
 
 template <class Unit>
 void multiply_block(const int8_product& p, const int8_block& b, int8_arena<Unit>* a,
-                    const float* scales, const int32_t* zeros, float* sums, int32_t* open) {
+                    const float* scales, const int32_t* zeros, float* sums,
+                    int32_t* __restrict open) {
   constexpr int64_t tile = Unit::rows * Unit::width;
   const int64_t run = b.steps * Unit::depth;  // columns of a group in the arena
   const int64_t ldx = b.groups * run;
@@ -196,7 +197,7 @@ void multiply_block(const int8_product& p, const int8_block& b, int8_arena<Unit>
         close_groups<Unit>(p, i, b.first / p.group + g, totals, scales + g * Unit::width,
                            zeros + g * Unit::width, sums + i * Unit::width);
       } else {
-        memcpy(open + i * Unit::width, totals, sizeof totals);
+        for (int64_t j = 0; j < tile; j++) open[i * Unit::width + j] = totals[j];
       }
     }
   }

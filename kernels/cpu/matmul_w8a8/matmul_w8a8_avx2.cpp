@@ -4,9 +4,8 @@
 // Layout    int8_panels.h: dwords of two int16 columns. vpmaddubsw would saturate (2 * 255 * 128 >
 //           32767) and every way around it needs as many multiplications, so both sides are
 //           widened.
-// Tile      5 rows of x by 16 rows of W (10 sums, 2 vectors of W, 3 for x and products in
-//           16 registers: a sixth row spills, and its sum goes through memory); up to 4 rows of x:
-//           int8_rows.h.
+// Tile      6 rows of x by 16 rows of W: 12 sums, 2 vectors of W, 2 for x and products, all 16
+//           registers; up to 4 rows of x: int8_rows.h.
 // Numerics  products of signed codes in int32: |total| <= 128 * 128 * 65536 = 2^30; int8_rows.h
 //           unsigned ones: 255 * 128 * 65536 < 2^31.
 // Needs     AVX2.
@@ -21,11 +20,14 @@ matmul_w8a8_kernel matmul_w8a8_avx2;
 namespace {
 
 struct int16_pairs {
-  static constexpr int64_t rows = 5, width = 16, depth = 2;
+  static constexpr int64_t rows = 6, width = 16, depth = 2;
   static constexpr int32_t bits = 8;
   static constexpr int32_t base = 0, base_left = 0;  // signed codes
   using weight = int16_t;
   using activation = int16_t;
+
+  // Lanes of 32 bits, as the sums are added; see matmul_w4a8_avx2.cpp.
+  typedef int32_t int32s __attribute__((vector_size(32)));
 
   static __m256i expand(const uint8_t* p) {
     const __m128i u = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
@@ -33,23 +35,24 @@ struct int16_pairs {
   }
   static void multiply(const int16_t* panel, const int16_t* x, int64_t ldx, int64_t steps,
                        int32_t* totals) {
-    __m256i t[rows][2];
-    for (int i = 0; i < rows; i++) t[i][0] = t[i][1] = _mm256_setzero_si256();
+    int32s t[rows][2] = {};
     for (int64_t s = 0; s < steps; s++) {
       const __m256i* w = reinterpret_cast<const __m256i*>(panel + s * width * depth);
       const __m256i w0 = _mm256_load_si256(w), w1 = _mm256_load_si256(w + 1);
-#pragma GCC unroll 5
+#pragma GCC unroll 6
       for (int i = 0; i < rows; i++) {
         int32_t pair;
         memcpy(&pair, x + i * ldx + s * depth, sizeof pair);
         const __m256i b = _mm256_set1_epi32(pair);
-        t[i][0] = _mm256_add_epi32(t[i][0], _mm256_madd_epi16(w0, b));
-        t[i][1] = _mm256_add_epi32(t[i][1], _mm256_madd_epi16(w1, b));
+        t[i][0] += reinterpret_cast<int32s>(_mm256_madd_epi16(w0, b));
+        t[i][1] += reinterpret_cast<int32s>(_mm256_madd_epi16(w1, b));
       }
     }
     for (int i = 0; i < rows; i++) {
-      _mm256_store_si256(reinterpret_cast<__m256i*>(totals + i * width), t[i][0]);
-      _mm256_store_si256(reinterpret_cast<__m256i*>(totals + i * width + 8), t[i][1]);
+      _mm256_store_si256(reinterpret_cast<__m256i*>(totals + i * width),
+                         reinterpret_cast<__m256i>(t[i][0]));
+      _mm256_store_si256(reinterpret_cast<__m256i*>(totals + i * width + 8),
+                         reinterpret_cast<__m256i>(t[i][1]));
     }
   }
 };
