@@ -199,6 +199,31 @@ ESP_EXPORT esp_status esp_dequantize(esp_context* ctx, int32_t bits, int64_t n, 
                                      const int8_t* zeros, int64_t group, const int32_t* group_index,
                                      float* w, int64_t ldw) ESP_NOEXCEPT;
 
+// ---- products of integers: int8 activations against packed weights
+// -----------------------------------------------------------------
+
+// codes[r, c] = round_half_even(clamp(x[r, c] / scales[r], -128, 127)), scales[r] = max|x[r, :]| /
+// 127.5 (2^-23 for a row of zeros): dynamic symmetric activations per token, as compressed-tensors
+// has them in fp32. codes I8 [rows, cols] ldcodes; scales F32 [rows]. A row that holds NaN or an
+// infinity gets the scale NaN and codes 0, which makes every product of it NaN.
+ESP_EXPORT esp_status esp_quantize_tokens(esp_context* ctx, int64_t rows, int64_t cols,
+                                          const float* x, int64_t ldx, int8_t* codes,
+                                          int64_t ldcodes, float* scales) ESP_NOEXCEPT;
+// y[m, n] = x_scales[i] * sum_g scales[r, g] * (sum_c (q[r, c] - zeros[r, g]) * x[i, c]) + bias[r]:
+// W8A8 and W4A8. x I8 [m, k] ldx with x_scales F32 [m] of esp_quantize_tokens; weights as in
+// esp_matmul_w8a16 and esp_matmul_w4a16 (8- and 4-bit streams, scales and zeros per group). The
+// sums over a group are exact int32: k <= 65536. Every variant gives the same bits.
+ESP_EXPORT esp_status esp_matmul_w8a8(esp_context* ctx, int64_t m, int64_t n, int64_t k,
+                                      const int8_t* x, int64_t ldx, const float* x_scales,
+                                      const uint32_t* codes, int64_t ldcodes, const float* scales,
+                                      const int8_t* zeros, int64_t group, const float* bias,
+                                      float* y, int64_t ldy) ESP_NOEXCEPT;
+ESP_EXPORT esp_status esp_matmul_w4a8(esp_context* ctx, int64_t m, int64_t n, int64_t k,
+                                      const int8_t* x, int64_t ldx, const float* x_scales,
+                                      const uint32_t* codes, int64_t ldcodes, const float* scales,
+                                      const int8_t* zeros, int64_t group, const float* bias,
+                                      float* y, int64_t ldy) ESP_NOEXCEPT;
+
 // ---- transformer pieces (fp32)
 // ------------------------------------------------------------------------
 

@@ -56,8 +56,8 @@ class pools {
 // ---- workloads
 
 // copy counts bytes read and bytes written; update the same for operations in place.
-enum class ceiling : int32_t { read, copy, update, fp32, fp64, none };
-constexpr int32_t ceilings = 5;
+enum class ceiling : int32_t { read, copy, update, fp32, fp64, int8, none };
+constexpr int32_t ceilings = 6;
 const char* name_of(ceiling c);
 const char* unit_of(ceiling c);
 
@@ -107,6 +107,9 @@ bool open_vendor_blas(const char* path);
 // Makes the workloads one after the other; a workload's memory lives while it is visited.
 void every_workload(const pools& data, const std::function<void(const workload&)>& visit);
 
+// Those of int8 activations, which every_workload visits too; int8_workloads.cpp.
+void int8_workloads(const pools& data, const std::function<void(const workload&)>& visit);
+
 // ---- ceilings
 
 // One probe with `threads` threads; returns the bytes or FLOP it did.
@@ -122,6 +125,13 @@ struct probe_kernels {
   double fp32_flop_per_step;
   double fp64_flop_per_step;
 };
+// Products of int8 with int8 (or wider) summed exactly in int32, at the rate of registers;
+// ceiling_int8_<isa>.cpp.
+struct int8_probe {
+  int32_t (*run)(int64_t steps);
+  double op_per_step;
+};
+extern const int8_probe int8_scalar, int8_avx2, int8_avx512vnni;
 extern const probe_kernels probe_scalar, probe_avx2, probe_avx512;
 
 // ---- measurement

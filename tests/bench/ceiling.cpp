@@ -43,6 +43,14 @@ const probe_kernels& kernels() {
   return chosen;
 }
 
+const int8_probe& int8() {
+  static const int8_probe& chosen = strstr(esp_cpu_features(), "avx512vnni") != nullptr
+                                        ? int8_avx512vnni
+                                    : strstr(esp_cpu_features(), "avx2") != nullptr ? int8_avx2
+                                                                                    : int8_scalar;
+  return chosen;
+}
+
 std::atomic<double> kept{0};  // keeps the probes from being optimised away
 
 void run_part(ceiling c, const char* from, char* to, int64_t bytes) {
@@ -62,6 +70,9 @@ void run_part(ceiling c, const char* from, char* to, int64_t bytes) {
     case ceiling::fp64:
       kept = kernels().fp64(probe_steps);
       break;
+    case ceiling::int8:
+      kept = static_cast<double>(int8().run(probe_steps));
+      break;
     case ceiling::none:
       break;
   }
@@ -70,14 +81,20 @@ void run_part(ceiling c, const char* from, char* to, int64_t bytes) {
 }  // namespace
 
 const char* name_of(ceiling c) {
-  constexpr const char* names[] = {"read bandwidth",    "copy bandwidth",    "update bandwidth",
-                                   "fp32 multiply-add", "fp64 multiply-add", "none"};
+  constexpr const char* names[] = {"read bandwidth",
+                                   "copy bandwidth",
+                                   "update bandwidth",
+                                   "fp32 multiply-add",
+                                   "fp64 multiply-add",
+                                   "int8 multiply-add",
+                                   "none"};
   return names[static_cast<int32_t>(c)];
 }
 
 const char* unit_of(ceiling c) {
   return c == ceiling::read || c == ceiling::copy || c == ceiling::update ? "GB/s"
          : c == ceiling::none                                             ? ""
+         : c == ceiling::int8                                             ? "GOP/s"
                                                                           : "GFLOP/s";
 }
 
@@ -100,6 +117,8 @@ double probe(ceiling c, int32_t threads, const pools& data, int64_t turn) {
       return static_cast<double>(probe_steps) * threads * kernels().fp32_flop_per_step;
     case ceiling::fp64:
       return static_cast<double>(probe_steps) * threads * kernels().fp64_flop_per_step;
+    case ceiling::int8:
+      return static_cast<double>(probe_steps) * threads * int8().op_per_step;
     case ceiling::none:
       break;
   }

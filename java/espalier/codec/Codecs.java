@@ -13,8 +13,10 @@ import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.regex.PatternSyntaxException;
 
 /**
@@ -23,7 +25,7 @@ import java.util.regex.PatternSyntaxException;
  */
 public final class Codecs {
   /** Every spelling of a quantized linear that we read and write. */
-  public static final List<LinearCodec> ALL = List.of(new PackQuantized());
+  public static final List<LinearCodec> ALL = List.of(new PackQuantized(), new IntQuantized());
 
   /**
    * What other tools store beside (fp8, bitsandbytes) or instead of (GPTQ, AWQ) a weight that only
@@ -95,17 +97,16 @@ public final class Codecs {
       JsonNode group = entry.getValue();
       String where = "config_groups." + entry.getKey();
       JsonNode weights = group.path("weights");
-      String format = group.path("format").asText(global);
+      String stated = group.path("format").asText(global);
+      // One layout under two names, the other being that of weights alone.
+      String format = stated.equals("naive-quantized") ? "int-quantized" : stated;
       LinearCodec codec =
           named(format).orElseThrow(() -> unsupported(where + " of format \"" + format + "\""));
       if (!weights.path("type").asText("int").equals("int")) {
         throw unsupported(where + ".weights.type \"" + weights.path("type").asText() + "\"");
       }
-      if (!group.path("input_activations").isMissingNode()
-          && !group.path("input_activations").isNull()) {
-        throw unsupported(where + ".input_activations");
-      }
-      groups.add(new Group(patterns(where, group.path("targets")), scheme(where, weights), codec));
+      Scheme scheme = ActivationArgs.apply(scheme(where, weights), group, where, this::unsupported);
+      groups.add(new Group(patterns(where, group.path("targets")), scheme, codec));
     }
   }
 
@@ -131,7 +132,8 @@ public final class Codecs {
       throw unsupported(where + ".weights.num_bits " + bits);
     }
     return switch (strategy) {
-      case "channel" -> new Scheme(bits, weights.path("symmetric").asBoolean(true), 0);
+      // One scale for the whole matrix is decoded as the same scale for every row.
+      case "channel", "tensor" -> new Scheme(bits, weights.path("symmetric").asBoolean(true), 0);
       case "group" -> {
         if (size <= 0) {
           throw EspalierException.input(
@@ -151,7 +153,7 @@ public final class Codecs {
   private EspalierException unsupported(String what) {
     return EspalierException.unsupported(
         config() + what + " cannot be read by this version",
-        "Use a compressed-tensors pack-quantized or a dense checkpoint.");
+        "Use a compressed-tensors pack-quantized or int-quantized, or a dense checkpoint.");
   }
 
   /**
@@ -159,7 +161,7 @@ public final class Codecs {
    * then the stored weight, if there is one, is not the weight.
    */
   public Optional<String> unreadSpelling(String module) {
-    if (ALL.stream().anyMatch(codec -> codec.accepts(checkpoint, module))) {
+    if (spells(module)) {
       return Optional.empty();
     }
     return FOREIGN.stream()
@@ -171,7 +173,12 @@ public final class Codecs {
   /** Returns whether the checkpoint holds a weight for the module, in any spelling we know. */
   public boolean has(String module) {
     return checkpoint.find(module + ".weight").isPresent()
-        || ALL.stream().anyMatch(codec -> codec.accepts(checkpoint, module));
+        || spells(module);
+  }
+
+  /** Returns whether the checkpoint holds the module in a quantized spelling we know. */
+  public boolean spells(String module) {
+    return ALL.stream().anyMatch(codec -> codec.accepts(checkpoint, module));
   }
 
   /**
@@ -228,7 +235,7 @@ public final class Codecs {
 
   /** Returns the names of the tensors that {@link #read} uses for a module. */
   public List<String> tensorNames(String module) {
-    List<String> names = new ArrayList<>();
+    Set<String> names = new LinkedHashSet<>();
     for (LinearCodec codec : ALL) {
       names.addAll(codec.names(checkpoint, module));
     }
@@ -237,6 +244,6 @@ public final class Codecs {
         names.add(module + suffix);
       }
     }
-    return names;
+    return List.copyOf(names);
   }
 }

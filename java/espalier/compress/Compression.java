@@ -50,7 +50,9 @@ public final class Compression implements AutoCloseable {
     this.plan = plan;
     this.report = report;
     this.listener = listener;
-    this.ops = new Eager(context);
+    // Inputs stay as they are while statistics are measured, as llm-compressor does it: the Hessian
+    // is that of the unrounded inputs, whatever becomes of them when the model runs.
+    this.ops = new Eager(context, false);
   }
 
   /**

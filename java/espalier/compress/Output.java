@@ -7,8 +7,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.checkpoint.Checkpoint;
 import espalier.checkpoint.CheckpointWriter;
 import espalier.checkpoint.TensorSpec;
-import espalier.codec.LinearCodec;
-import espalier.codec.PackQuantized;
+import espalier.codec.ActivationArgs;
 import espalier.internal.Json;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
@@ -40,7 +39,6 @@ final class Output implements Compression.Sink, AutoCloseable {
   private final Model model;
   private final Plan plan;
   private final Report report;
-  private final LinearCodec codec = new PackQuantized();
   private final CheckpointWriter writer;
   private final Set<String> replaced = new LinkedHashSet<>();
 
@@ -90,12 +88,14 @@ final class Output implements Compression.Sink, AutoCloseable {
           weight.name(),
           plan.dense()
               ? List.of(new TensorSpec(weight.name(), denseType(weight.dtype()), weight.shape()))
-              : codec.declare(
-                  stored,
-                  planned.scheme(),
-                  planned.out(),
-                  planned.in(),
-                  scaleType(weight.dtype())));
+              : plan.spellings()
+                  .of(planned.scheme())
+                  .declare(
+                      stored,
+                      planned.scheme(),
+                      planned.out(),
+                      planned.in(),
+                      scaleType(weight.dtype())));
     }
     return spellings;
   }
@@ -120,7 +120,10 @@ final class Output implements Compression.Sink, AutoCloseable {
     String stored = model.storedName(name);
     try (Context.Scope scope = context.scope()) {
       if (linear instanceof Quantized quantized) {
-        codec.encode(context, stored, quantized).forEach(writer::write);
+        plan.spellings()
+            .of(quantized.scheme())
+            .encode(context, stored, quantized)
+            .forEach(writer::write);
       } else if (linear instanceof Dense dense) {
         writer.write(stored + ".weight", dense.matrix());
       }
@@ -176,8 +179,8 @@ final class Output implements Compression.Sink, AutoCloseable {
     for (Map.Entry<Scheme, List<String>> entry : plan.targets().entrySet()) {
       Scheme scheme = entry.getKey();
       ObjectNode group = groups.putObject("group_" + index++);
-      group.put("format", codec.format());
-      group.putNull("input_activations");
+      group.put("format", plan.spellings().of(scheme).format());
+      ActivationArgs.put(scheme, group);
       group.putNull("output_activations");
       ArrayNode targets = group.putArray("targets");
       entry.getValue().forEach(targets::add);
@@ -193,7 +196,7 @@ final class Output implements Compression.Sink, AutoCloseable {
       weights.put("symmetric", scheme.symmetric());
       weights.put("type", "int");
     }
-    root.put("format", codec.format());
+    root.put("format", plan.spellings().format());
     root.putNull("global_compression_ratio");
     ArrayNode ignore = root.putArray("ignore");
     plan.ignored().forEach(ignore::add);

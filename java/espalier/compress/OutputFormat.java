@@ -5,7 +5,10 @@ import espalier.report.EspalierException;
 
 /** How compressed linears are spelled in the output. */
 public enum OutputFormat {
-  /** compressed-tensors {@code pack-quantized}: really small, read by vLLM, transformers and us. */
+  /**
+   * compressed-tensors {@code pack-quantized} or {@code int-quantized}: really small, read by vLLM,
+   * transformers and us.
+   */
   COMPRESSED_TENSORS,
   /** Plain dense tensors that hold the quantized values: read by everything, not smaller. */
   DENSE;

@@ -32,6 +32,7 @@ public final class Plan {
 
   private final Map<String, PlannedLinear> linears;
   private final Map<Scheme, List<String>> targets;
+  private final Spellings spellings;
   private final List<String> ignored;
   private final List<Event> events;
   private final OutputFormat format;
@@ -40,12 +41,14 @@ public final class Plan {
   private Plan(
       Map<String, PlannedLinear> linears,
       Map<Scheme, List<String>> targets,
+      Spellings spellings,
       List<String> ignored,
       List<Event> events,
       OutputFormat format,
       String recipeText) {
     this.linears = linears;
     this.targets = targets;
+    this.spellings = spellings;
     this.ignored = ignored;
     this.events = events;
     this.format = format;
@@ -99,11 +102,14 @@ public final class Plan {
     }
     if (format != OutputFormat.DENSE) {
       warnOfConv1d(model, linears, events);
+    } else {
+      Activation.warnOfDense(linears.values(), events);
     }
     Plan plan =
         new Plan(
             linears,
             targets(linears, used),
+            Spellings.of(used),
             ignored(model, resolution, linears),
             List.copyOf(events),
             format,
@@ -172,7 +178,8 @@ public final class Plan {
     if (!(assignment.modifier() instanceof WeightModifier modifier)) {
       throw notBuilt(name, assignment.modifier());
     }
-    Scheme scheme = scheme(weights);
+    Scheme scheme = scheme(assignment.group());
+    Activation.refuseWidth(name, in, scheme);
     used.put(assignment.group(), scheme);
     return new PlannedLinear(
         name, out, in, modifier.method(weights), scheme, range(name, weights), "");
@@ -187,8 +194,8 @@ public final class Plan {
   private static void refuseUnbuilt(String name, SchemeGroup group) {
     QuantizationArgs weights = group.weights();
     String what =
-        group.inputs() != null || group.outputs() != null
-            ? "quantized activations (group " + group.name() + ")"
+        !Activation.isBuilt(group)
+            ? Activation.describe(group)
             : weights.type() != QuantizationArgs.Type.INT
                 ? "float codes (group " + group.name() + ")"
                 : switch (weights.strategy()) {
@@ -204,13 +211,18 @@ public final class Plan {
     if (what != null) {
       throw EspalierException.unsupported(
           name + ": " + what + ": not built yet",
-          "Use integer weights per channel or in groups, such as W4A16 or W8A16.");
+          "Use integer weights per channel or in groups, such as W4A16 or W8A8.");
     }
   }
 
-  private static Scheme scheme(QuantizationArgs weights) {
+  private static Scheme scheme(SchemeGroup group) {
+    QuantizationArgs weights = group.weights();
     boolean grouped = weights.strategy() == QuantizationArgs.Strategy.GROUP;
-    return new Scheme(weights.numBits(), weights.symmetric(), grouped ? weights.groupSize() : 0);
+    return new Scheme(
+        weights.numBits(),
+        weights.symmetric(),
+        grouped ? weights.groupSize() : 0,
+        Activation.of(group));
   }
 
   private static Quantize.Range range(String name, QuantizationArgs weights) {
@@ -310,6 +322,11 @@ public final class Plan {
   /** Returns target entries by scheme, for the config. */
   Map<Scheme, List<String>> targets() {
     return targets;
+  }
+
+  /** Returns how linears of every scheme are spelled. */
+  Spellings spellings() {
+    return spellings;
   }
 
   /** Returns the linears that stay dense, for the config. */

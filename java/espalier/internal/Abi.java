@@ -169,6 +169,50 @@ public final class Abi {
       @Cast("float*") long w,
       long ldw);
 
+  public static native int esp_quantize_tokens(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      @Cast("const float*") long x,
+      long ldx,
+      @Cast("int8_t*") long codes,
+      long ldcodes,
+      @Cast("float*") long scales);
+
+  public static native int esp_matmul_w8a8(
+      @Cast("esp_context*") long ctx,
+      long m,
+      long n,
+      long k,
+      @Cast("const int8_t*") long x,
+      long ldx,
+      @Cast("const float*") long xScales,
+      @Cast("const uint32_t*") long codes,
+      long ldcodes,
+      @Cast("const float*") long scales,
+      @Cast("const int8_t*") long zeros,
+      long group,
+      @Cast("const float*") long bias,
+      @Cast("float*") long y,
+      long ldy);
+
+  public static native int esp_matmul_w4a8(
+      @Cast("esp_context*") long ctx,
+      long m,
+      long n,
+      long k,
+      @Cast("const int8_t*") long x,
+      long ldx,
+      @Cast("const float*") long xScales,
+      @Cast("const uint32_t*") long codes,
+      long ldcodes,
+      @Cast("const float*") long scales,
+      @Cast("const int8_t*") long zeros,
+      long group,
+      @Cast("const float*") long bias,
+      @Cast("float*") long y,
+      long ldy);
+
   public static native int esp_embedding(
       @Cast("esp_context*") long ctx,
       long tokens,

@@ -5,8 +5,18 @@ import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
 
-/** Runs every operation at once through the kernel topics. Results belong to the current scope. */
-public record Eager(Context context) implements Ops {
+/**
+ * Runs every operation at once through the kernel topics. Results belong to the current scope.
+ *
+ * @param roundsInputs whether {@link #packedRounded} rounds its input; a solver measures what its
+ *     linears would read if nothing were rounded
+ */
+public record Eager(Context context, boolean roundsInputs) implements Ops {
+  /** Computes every operation as its linear asks for it. */
+  public Eager(Context context) {
+    this(context, true);
+  }
+
   @Override
   public Tensor embed(Tensor ids, Tensor table) {
     Tensor y = floats(ids.elements(), table.dimension(1));
@@ -37,6 +47,21 @@ public record Eager(Context context) implements Ops {
       Tensor bias) {
     Tensor y = floats(x.dimension(0), codes.dimension(0));
     MatMul.packed(context, bits, x, codes, scales, zeros, group, groupIndex, bias, y);
+    return y;
+  }
+
+  @Override
+  public Tensor packedRounded(
+      Tensor x, int bits, Tensor codes, Tensor scales, Tensor zeros, long group, Tensor bias) {
+    if (!roundsInputs) {
+      return packed(x, bits, codes, scales, zeros, group, null, bias);
+    }
+    Tensor rounded = context.allocate(DType.I8, x.dimension(0), x.dimension(1));
+    Tensor tokenScales = floats(x.dimension(0));
+    QuantizedActivations.tokens(context, x, rounded, tokenScales);
+    Tensor y = floats(x.dimension(0), codes.dimension(0));
+    QuantizedActivations.multiply(
+        context, bits, rounded, tokenScales, codes, scales, zeros, group, bias, y);
     return y;
   }
 

@@ -43,6 +43,13 @@ public interface Ops {
       Tensor groupIndex,
       Tensor bias);
 
+  /**
+   * Returns x̂ · Wᵀ + bias from packed codes, x̂ being x with every row rounded to int8 as in {@link
+   * QuantizedActivations}; operands as there.
+   */
+  Tensor packedRounded(
+      Tensor x, int bits, Tensor codes, Tensor scales, Tensor zeros, long group, Tensor bias);
+
   /** Returns x / √(mean(x²) + eps) · weight over every row of width |weight|. */
   Tensor rmsNorm(Tensor x, Tensor weight, float eps);
 

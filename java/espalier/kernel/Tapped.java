@@ -53,6 +53,12 @@ public record Tapped(Ops ops, BiConsumer<String, Tensor> listener) implements Op
   }
 
   @Override
+  public Tensor packedRounded(
+      Tensor x, int bits, Tensor codes, Tensor scales, Tensor zeros, long group, Tensor bias) {
+    return ops.packedRounded(x, bits, codes, scales, zeros, group, bias);
+  }
+
+  @Override
   public Tensor rmsNorm(Tensor x, Tensor weight, float eps) {
     return ops.rmsNorm(x, weight, eps);
   }

@@ -44,6 +44,9 @@ public record Quantized(
 
   @Override
   public Tensor forward(Ops ops, Tensor x) {
+    if (scheme.activations() == Activations.INT8_PER_TOKEN) {
+      return ops.packedRounded(x, scheme.bits(), codes, scales, zeros, group(), bias);
+    }
     return ops.packed(x, scheme.bits(), codes, scales, zeros, group(), groupIndex, bias);
   }
 

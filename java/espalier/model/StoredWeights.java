@@ -117,7 +117,7 @@ final class StoredWeights implements ModelFamily.Weights {
     }
     checkpoint
         .find(name + ".weight")
-        .filter(stored -> !direct(stored.dtype()))
+        .filter(stored -> !direct(stored.dtype()) && !codecs.spells(name))
         .ifPresent(
             stored -> {
               requireFloat(name + ".weight", stored);

@@ -23,6 +23,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
 
 /**
  * One model measured under many methods: texts are read once, and the dense logits of the documents
@@ -93,13 +94,22 @@ final class QualityBench implements AutoCloseable {
     return measured.computeIfAbsent(key, this::run);
   }
 
+  /** Returns the figures of a recipe. */
+  synchronized Figures figuresOf(String text) {
+    return run("recipe", model -> text);
+  }
+
   /** Compresses a fresh copy of the model by a key of quality.json and measures it. */
   private Figures run(String key) {
+    return run(key, model -> recipe(key, model));
+  }
+
+  private Figures run(String source, Function<Model, String> recipeOf) {
     open();
     try (Espalier espalier = Espalier.open(folder(), 1)) {
       Model model = espalier.model();
-      String text = recipe(key, model);
-      Recipe recipe = Recipe.parse(text, key, Modifiers.REGISTRY);
+      String text = recipeOf.apply(model);
+      Recipe recipe = Recipe.parse(text, source, Modifiers.REGISTRY);
       Plan plan = Plan.of(model, recipe, OutputFormat.COMPRESSED_TENSORS, text);
       Report report = new Report(Listener.NONE);
       try (Compression compression =

@@ -380,6 +380,28 @@ inline m512i mm512_sub_epi32(m512i a, m512i b) {
 inline m512i mm512_and_si512(m512i a, m512i b) {
   return words([&](int i) { return a.at[i] & b.at[i]; });
 }
+inline m512i mm512_max_epi32(m512i a, m512i b) {
+  return words([&](int i) {
+    return static_cast<int32_t>(a.at[i]) > static_cast<int32_t>(b.at[i]) ? a.at[i] : b.at[i];
+  });
+}
+// sum + the four products of unsigned bytes of a and signed bytes of b, wrapping.
+inline m512i mm512_dpbusd_epi32(m512i sum, m512i a, m512i b) {
+  const view<uint8_t, m512i> u(a);
+  const view<int8_t, m512i> s(b);
+  return words([&](int i) {
+    uint32_t dot = sum.at[i];
+    for (int j = 4 * i; j < 4 * i + 4; j++)
+      dot += static_cast<uint32_t>(int32_t{u.at[j]} * int32_t{s.at[j]});
+    return dot;
+  });
+}
+inline __m256i mm512_castsi512_si256(m512i a) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a.at));
+}
+inline __m256i mm512_extracti64x4_epi64(m512i a, int half) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a.at + 8 * half));
+}
 inline m512i mm512_or_si512(m512i a, m512i b) {
   return words([&](int i) { return a.at[i] | b.at[i]; });
 }
@@ -522,6 +544,10 @@ inline __mmask16 mm256_cmpeq_epi16_mask(__m256i a, __m256i b) {
 #undef _mm512_add_epi32
 #undef _mm512_sub_epi32
 #undef _mm512_and_si512
+#undef _mm512_max_epi32
+#undef _mm512_dpbusd_epi32
+#undef _mm512_castsi512_si256
+#undef _mm512_extracti64x4_epi64
 #undef _mm512_or_si512
 #undef _mm512_xor_si512
 #undef _mm512_sub_epi8
@@ -610,6 +636,10 @@ inline __mmask16 mm256_cmpeq_epi16_mask(__m256i a, __m256i b) {
 #define _mm512_add_epi32 ::esp::emulated::mm512_add_epi32
 #define _mm512_sub_epi32 ::esp::emulated::mm512_sub_epi32
 #define _mm512_and_si512 ::esp::emulated::mm512_and_si512
+#define _mm512_max_epi32 ::esp::emulated::mm512_max_epi32
+#define _mm512_dpbusd_epi32 ::esp::emulated::mm512_dpbusd_epi32
+#define _mm512_castsi512_si256 ::esp::emulated::mm512_castsi512_si256
+#define _mm512_extracti64x4_epi64 ::esp::emulated::mm512_extracti64x4_epi64
 #define _mm512_or_si512 ::esp::emulated::mm512_or_si512
 #define _mm512_xor_si512 ::esp::emulated::mm512_xor_si512
 #define _mm512_sub_epi8 ::esp::emulated::mm512_sub_epi8

@@ -303,7 +303,7 @@ class CompressionTest {
     EspalierException noData =
         fails(Kind.USAGE, job(TinyModels.llama(), "c").scheme("W4A16").groupSize(4).data(null));
     assertTrue(noData.advice().contains("--data") && noData.advice().contains("--method rtn"));
-    fails(Kind.UNSUPPORTED, job(TinyModels.llama(), "d").scheme("W8A8"));
+    fails(Kind.UNSUPPORTED, job(TinyModels.llama(), "d").scheme("FP8_DYNAMIC"));
     fails(Kind.USAGE, job(TinyModels.llama(), "e"));
     Files.createDirectory(folder.resolve("f-out"));
     fails(Kind.USAGE, job(TinyModels.llama(), "f").scheme("W4A16").groupSize(4));
