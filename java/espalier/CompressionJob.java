@@ -218,7 +218,7 @@ public final class CompressionJob {
    * @throws EspalierException for what the request gets wrong, as run does
    */
   public DryRun dryRun() {
-    Source recipe = recipe();
+    Source recipe = source();
     try (Context context = Context.cpu(threads);
         Model outline = Model.outline(model, context)) {
       Plan plan = Plan.of(outline, recipe.recipe(), format, recipe.text());

@@ -88,7 +88,12 @@ public final class MemoryPlan {
    */
   public static MemoryPlan of(
       Model model, Plan plan, Workload work, int threads, OptionalLong budget) {
-    long base = Resident.bytes() + GROWTH + threads * THREAD_BYTES;
+    return above(Resident.bytes() + GROWTH + threads * THREAD_BYTES, model, plan, work, budget);
+  }
+
+  /** Plans above so many bytes that are resident whatever the run does. */
+  static MemoryPlan above(
+      long base, Model model, Plan plan, Workload work, OptionalLong budget) {
     MemoryPlan last = new MemoryPlan(model, plan, work, base, budget, false, 0);
     if (budget.isEmpty() || last.peakBytes() <= budget.getAsLong()) {
       return last;
@@ -108,6 +113,12 @@ public final class MemoryPlan {
             + " needs "
             + megabytes(last.peakBytes()),
         "The smallest budget that works here is " + megabytes(named).replace(" ", "") + ".");
+  }
+
+  /** Makes every sacrifice there is, whatever the budget; the output must not show it. */
+  static MemoryPlan frugal(Model model, Plan plan, Workload work, long panelRows) {
+    OptionalLong any = OptionalLong.of(Long.MAX_VALUE);
+    return new MemoryPlan(model, plan, work, 0, any, work.tokens() > 0, panelRows);
   }
 
   /** Returns the most bytes resident at any moment. */
