@@ -2,9 +2,15 @@
 package espalier;
 
 import espalier.compress.CompressionRun;
+import espalier.compress.DryRun;
+import espalier.compress.MachineCache;
+import espalier.compress.MemoryPlan;
 import espalier.compress.Modifiers;
 import espalier.compress.OutputFormat;
 import espalier.compress.Plan;
+import espalier.compress.SizePlan;
+import espalier.compress.TimeEstimate;
+import espalier.compress.Workload;
 import espalier.model.Model;
 import espalier.recipe.ReadyRecipes;
 import espalier.recipe.Recipe;
@@ -24,6 +30,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
+import java.util.OptionalLong;
 import java.util.stream.Stream;
 
 /**
@@ -59,6 +66,8 @@ public final class CompressionJob {
   private long shardBytes = DEFAULT_SHARD_BYTES;
   private int threads;
   private boolean strict;
+  private OptionalLong memoryBudget = OptionalLong.empty();
+  private MachineCache machines = MachineCache.ofUser(System.getenv());
   private Listener listener = Listener.NONE;
 
   CompressionJob(Path model) {
@@ -140,6 +149,21 @@ public final class CompressionJob {
     return this;
   }
 
+  /**
+   * Sets the most bytes that may be resident at any moment, as the kernel counts them: pages of
+   * mapped files and Java's own memory included.
+   */
+  public CompressionJob memoryBudget(long bytes) {
+    memoryBudget = OptionalLong.of(bytes);
+    return this;
+  }
+
+  /** Sets where the speed of this machine is kept, which {@link #dryRun} needs. */
+  public CompressionJob machines(MachineCache cache) {
+    machines = cache;
+    return this;
+  }
+
   /** Makes every warning an error. */
   public CompressionJob strict(boolean value) {
     strict = value;
@@ -179,8 +203,40 @@ public final class CompressionJob {
         Model opened = Model.open(model, context)) {
       Plan plan = Plan.of(opened, recipe.recipe(), format, recipe.text());
       List<int[]> texts = plan.needsCalibration() ? calibrationTexts(opened, report) : List.of();
+      MemoryPlan memory =
+          MemoryPlan.of(opened, plan, Workload.of(texts), context.threads(), memoryBudget);
       CompressionRun run = new CompressionRun(context, opened, plan, report, listener);
-      return run.to(output, shardBytes, texts);
+      return run.within(memory).to(output, shardBytes, texts);
+    }
+  }
+
+  /**
+   * Tells what {@link #run} would do and cost, from the headers of the checkpoint alone: no tensor
+   * is read, nothing is written. Calibration texts are not read either; as many and as long as asked
+   * for are counted.
+   *
+   * @throws EspalierException for what the request gets wrong, as run does
+   */
+  public DryRun dryRun() {
+    Source recipe = source();
+    try (Context context = Context.cpu(threads);
+        Model outline = Model.outline(model, context)) {
+      Plan plan = Plan.of(outline, recipe.recipe(), format, recipe.text());
+      Workload work = Workload.NONE;
+      if (plan.needsCalibration()) {
+        requireCounts();
+        work = Workload.atMost(samples, Math.min(maxLength, outline.contextLength()));
+      }
+      MemoryPlan memory = MemoryPlan.of(outline, plan, work, context.threads(), memoryBudget);
+      MachineCache.Found machine = machines.find(context);
+      return new DryRun(
+          outline,
+          plan,
+          work,
+          memory,
+          SizePlan.of(outline, plan, shardBytes),
+          TimeEstimate.of(outline, plan, work, machine.profile()),
+          machine.origin());
     }
   }
 
@@ -220,10 +276,7 @@ public final class CompressionJob {
           "this recipe needs calibration text, and none is given",
           "Name a file with --data, or quantize without data by --method rtn.");
     }
-    if (samples < 1 || maxLength < 1) {
-      throw EspalierException.usage(
-          "--samples and --max-length must be 1 or more", "Leave them out for the defaults.");
-    }
+    requireCounts();
     Path folder = opened.checkpoint().folder();
     // A model without a tokenizer takes texts that are token ids already.
     try (Tokenizer tokenizer = Tokenizer.find(folder).orElse(null)) {
@@ -243,6 +296,13 @@ public final class CompressionJob {
       report.fact("calibration_tokens", ids.stream().mapToLong(id -> id.length).sum());
       report.fact("calibration_sha256", taken.sha256());
       return ids;
+    }
+  }
+
+  private void requireCounts() {
+    if (samples < 1 || maxLength < 1) {
+      throw EspalierException.usage(
+          "--samples and --max-length must be 1 or more", "Leave them out for the defaults.");
     }
   }
 

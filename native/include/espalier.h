@@ -109,6 +109,11 @@ ESP_EXPORT esp_status esp_memory_free(void* address, int64_t bytes) ESP_NOEXCEPT
 // Maps a whole regular file read-only. *size = its length; an empty file gives *address = NULL and
 // size 0.
 ESP_EXPORT esp_status esp_file_map(const char* path, void** address, int64_t* size) ESP_NOEXCEPT;
+// Maps `bytes` > 0 zeroed bytes, read and write, that live in a file of `folder` which has no name:
+// its pages may leave memory (esp_file_forget) and come back with their content. The file goes with
+// esp_file_unmap or with the process, however that ends. IO when the folder cannot take that much.
+ESP_EXPORT esp_status esp_file_spill(const char* folder, int64_t bytes,
+                                     void** address) ESP_NOEXCEPT;
 ESP_EXPORT esp_status esp_file_unmap(void* address, int64_t size) ESP_NOEXCEPT;
 // Tells the kernel that the whole pages inside [address, address + bytes) of a mapping are not
 // needed for now.

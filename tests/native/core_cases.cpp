@@ -25,7 +25,7 @@ CASE(a_pin_to_an_unknown_row_is_refused) {
 }
 
 CASE(allocated_memory_is_zero_and_aligned) {
-  for (int64_t bytes : {0, 1, 64, 65, 4097}) {
+  for (int64_t bytes : {0, 1, 64, 65, 4097, (1 << 20) - 1, 1 << 20, (1 << 20) + 1}) {
     void* p = nullptr;
     expect_status(ESP_OK, esp_memory_allocate(bytes, &p), "memory_allocate");
     expect(reinterpret_cast<uintptr_t>(p) % 64 == 0, "address %p", p);
@@ -33,4 +33,29 @@ CASE(allocated_memory_is_zero_and_aligned) {
       expect(static_cast<uint8_t*>(p)[i] == 0, "byte %lld is not zero", static_cast<long long>(i));
     expect_status(ESP_OK, esp_memory_free(p, bytes), "memory_free");
   }
+}
+
+CASE(spilled_memory_is_zero_and_keeps_its_content_when_forgotten) {
+  const int64_t bytes = 3 * 65536 + 5;
+  void* p = nullptr;
+  expect_status(ESP_OK, esp_file_spill("/tmp", bytes, &p), "file_spill");
+  uint8_t* at = static_cast<uint8_t*>(p);
+  for (int64_t i = 0; i < bytes; i++) {
+    expect(at[i] == 0, "byte %lld is not zero", static_cast<long long>(i));
+    at[i] = static_cast<uint8_t>(i * 7);
+  }
+  expect_status(ESP_OK, esp_file_forget(p, bytes), "file_forget");
+  for (int64_t i = 0; i < bytes; i++) {
+    expect(at[i] == static_cast<uint8_t>(i * 7), "byte %lld is lost", static_cast<long long>(i));
+  }
+  expect_status(ESP_OK, esp_file_unmap(p, bytes), "file_unmap");
+}
+
+CASE(a_spill_without_room_or_folder_is_refused) {
+  void* p = nullptr;
+  expect_status(ESP_IO, esp_file_spill("/no/such/folder", 64, &p), "file_spill");
+  expect_status(ESP_INVALID_ARGUMENT, esp_file_spill("/tmp", 0, &p), "file_spill");
+  // More than any disk: refused when it is made, not when a page is touched.
+  expect_status(ESP_IO, esp_file_spill("/tmp", int64_t{1} << 50, &p), "file_spill");
+  expect(p == nullptr, "an address after a refusal");
 }

@@ -38,12 +38,16 @@ import java.util.TreeMap;
  * thread at a time.
  */
 public final class CheckpointWriter implements AutoCloseable {
-  private static final long CHUNK_BYTES = 1L << 28;
+  /** What {@code __metadata__} of every weight file says unless more is added. */
+  public static final Map<String, String> METADATA = Map.of("format", "pt");
+
+  /** Of a mapped tensor no more than this is in memory while it is copied. */
+  private static final long CHUNK_BYTES = 1L << 26;
 
   private final PartialFolder folder;
   private final long shardBytes;
   private final List<Event> events;
-  private final Map<String, String> metadata = new TreeMap<>(Map.of("format", "pt"));
+  private final Map<String, String> metadata = new TreeMap<>(METADATA);
   private final Map<String, TensorSpec> declared = new LinkedHashMap<>();
   private final Map<String, Place> pending = new HashMap<>();
   private final Set<String> files = new HashSet<>();
@@ -166,6 +170,7 @@ public final class CheckpointWriter implements AutoCloseable {
             for (long at = 0; at < data.sizeBytes(); at += CHUNK_BYTES) {
               long count = Math.min(CHUNK_BYTES, data.sizeBytes() - at);
               put(channel, place.entry.offsetBytes() + at, data.buffer(at, count));
+              data.forget(at, count);
             }
           }
         });

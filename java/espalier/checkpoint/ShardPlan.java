@@ -9,6 +9,7 @@ import espalier.internal.Json;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -115,6 +116,15 @@ public final class ShardPlan {
     shards.forEach(shard -> names.add(shard.fileName()));
     index.ifPresent(text -> names.add(indexName()));
     return List.copyOf(names);
+  }
+
+  /** Returns every weight file, and the index if there is one, with its size in bytes. */
+  public Map<String, Long> sizes() {
+    Map<String, Long> sizes = new LinkedHashMap<>();
+    shards.forEach(shard -> sizes.put(shard.fileName(), shard.fileBytes()));
+    index.ifPresent(
+        text -> sizes.put(indexName(), (long) text.getBytes(StandardCharsets.UTF_8).length));
+    return sizes;
   }
 
   /** Returns the sizes of weight files and index together: what they take on disk. */

@@ -4,7 +4,10 @@ package espalier.cli;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.CompressionJob;
 import espalier.Espalier;
+import espalier.compress.DryRun;
+import espalier.compress.MachineCache;
 import espalier.compress.OutputFormat;
+import espalier.compress.Resident;
 import espalier.internal.Json;
 import espalier.report.Event;
 import espalier.report.Report;
@@ -26,7 +29,8 @@ import picocli.CommandLine.Parameters;
       "Examples:",
       "  espalier compress MODEL --scheme W4A16 --data texts.jsonl -o OUT",
       "  espalier compress MODEL --scheme W8A16 --method rtn -o OUT",
-      "  espalier compress MODEL --recipe recipe.yaml --data texts.jsonl -o OUT"
+      "  espalier compress MODEL --recipe recipe.yaml --data texts.jsonl -o OUT",
+      "  espalier compress MODEL --scheme W4A16 --memory-budget 6GB --dry-run"
     })
 final class CompressCommand implements Callable<Integer> {
   @Parameters(paramLabel = "MODEL", description = "Folder of a dense checkpoint.")
@@ -101,8 +105,21 @@ final class CompressCommand implements Callable<Integer> {
   @Option(
       names = {"-o", "--output"},
       paramLabel = "OUT",
-      description = "Folder to write; must not exist.")
+      description = "Folder to write; must not exist. Needed unless --dry-run is given.")
   private Path output;
+
+  @Option(
+      names = "--dry-run",
+      description =
+          "Tell what would happen and what it costs (memory, disk, bytes, time); change nothing.")
+  private boolean dryRun;
+
+  @Option(
+      names = "--memory-budget",
+      paramLabel = "SIZE",
+      description =
+          "The most memory to take, such as 6GB or 5.5GiB; mapped files and Java itself count.")
+  private String memoryBudget;
 
   @Mixin private CommonOptions common;
 
@@ -132,6 +149,12 @@ final class CompressCommand implements Callable<Integer> {
       printRecipe(job.recipeText());
       return 0;
     }
+    if (memoryBudget != null) {
+      job.memoryBudget(ByteSize.parse("--memory-budget", memoryBudget));
+    }
+    if (dryRun) {
+      return tell(job.machines(MachineCache.ofUser(common.console().environment())).dryRun());
+    }
     Report report;
     try (Progress progress = common.progress()) {
       report = job.listener(common.listener(progress)).run();
@@ -159,6 +182,16 @@ final class CompressCommand implements Callable<Integer> {
     }
   }
 
+  private int tell(DryRun dry) {
+    common.warn(dry.events());
+    if (common.json()) {
+      common.print(dry.toJson());
+    } else {
+      dry.lines().forEach(common.console().out()::println);
+    }
+    return 0;
+  }
+
   private void summarise(Report report) {
     long infos = report.events().stream().filter(e -> e.severity() == Event.Severity.INFO).count();
     long warnings = report.events().size() - infos;
@@ -173,5 +206,16 @@ final class CompressCommand implements Callable<Integer> {
             report.meanRelativeError(),
             warnings,
             output.resolve("espalier-report.json"));
+    if (memoryBudget != null) {
+      common
+          .console()
+          .out()
+          .printf(
+              Locale.ROOT,
+              "peak resident %.2f GB of a budget of %s (planned %.2f GB)%n",
+              Resident.peakBytes() / 1e9,
+              memoryBudget,
+              ((Number) report.facts().get("predicted_peak_bytes")).doubleValue() / 1e9);
+    }
   }
 }

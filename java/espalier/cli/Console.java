@@ -38,6 +38,11 @@ final class Console {
     return err;
   }
 
+  /** Returns the environment's variables. */
+  Map<String, String> environment() {
+    return environment;
+  }
+
   /** Returns whether lines may be redrawn: a terminal that understands it and no build server. */
   boolean redraws() {
     return terminal && !"dumb".equals(environment.get("TERM")) && !isSet("CI");

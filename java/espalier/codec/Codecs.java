@@ -46,11 +46,14 @@ public final class Codecs {
 
   private final Checkpoint checkpoint;
   private final boolean quantized;
+  private final boolean outline;
   private final String configKey;
   private final List<Group> groups = new ArrayList<>();
 
-  private Codecs(Checkpoint checkpoint, String configKey, JsonNode quantization) {
+  private Codecs(
+      Checkpoint checkpoint, String configKey, JsonNode quantization, boolean outline) {
     this.checkpoint = checkpoint;
+    this.outline = outline;
     this.configKey = configKey;
     this.quantized = !quantization.isMissingNode() && !quantization.isNull();
     if (quantized) {
@@ -65,11 +68,20 @@ public final class Codecs {
    *     read
    */
   public static Codecs of(Checkpoint checkpoint, ObjectNode config) {
+    return of(checkpoint, config, false);
+  }
+
+  /**
+   * Does the same for a model that will not compute.
+   *
+   * @param outline whether dense weights and biases keep their stored type, so that no data is read
+   */
+  public static Codecs of(Checkpoint checkpoint, ObjectNode config, boolean outline) {
     // The second is its name before 2025.
     boolean old =
         config.hasNonNull("compression_config") && !config.hasNonNull("quantization_config");
     String key = old ? "compression_config" : "quantization_config";
-    return new Codecs(checkpoint, key, config.path(key));
+    return new Codecs(checkpoint, key, config.path(key), outline);
   }
 
   /** Finds a codec by the name of its format. */
@@ -209,8 +221,8 @@ public final class Codecs {
     return new Dense(direct ? weight : widened(context, weight), inOut, bias);
   }
 
-  private static Tensor widened(Context context, Tensor stored) {
-    return stored.dtype() == DType.F32 ? stored : Convert.toFloat(context, stored);
+  private Tensor widened(Context context, Tensor stored) {
+    return stored.dtype() == DType.F32 || outline ? stored : Convert.toFloat(context, stored);
   }
 
   private Scheme schemeOf(String module, LinearCodec codec) {

@@ -4,7 +4,6 @@ package espalier.compress;
 import espalier.kernel.Convert;
 import espalier.kernel.Eager;
 import espalier.kernel.Ops;
-import espalier.kernel.Tapped;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
@@ -20,10 +19,12 @@ import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Storage;
 import espalier.tensor.Tensor;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Set;
 
 /**
@@ -40,6 +41,10 @@ public final class Compression implements AutoCloseable {
   private final Listener listener;
   private final Ops ops;
   private final List<Storage> owned = new ArrayList<>();
+  private MemoryPlan memory;
+  private Path spillFolder;
+  private int[] witnessIds;
+  private Tensor witnessLogits;
   private long done;
   private String lastResult = "";
 
@@ -56,6 +61,27 @@ public final class Compression implements AutoCloseable {
   }
 
   /**
+   * Keeps the run within a memory plan. When that lets finished blocks go, the model has its stored
+   * linears back after each, and {@link #witnessLogits} is what remains of the compressed ones.
+   *
+   * @param folder where hidden states are spilled to
+   * @param ids token ids of the text whose logits are wanted at the end
+   */
+  void within(MemoryPlan plan, Path folder, int[] ids) {
+    memory = plan;
+    spillFolder = plan.spilled() ? folder : null;
+    witnessIds = plan.released() ? ids : null;
+  }
+
+  /**
+   * Returns the compressed model's logits of the witness, F32 [tokens, vocabulary], owned by this;
+   * null when the run kept its blocks.
+   */
+  Tensor witnessLogits() {
+    return witnessLogits;
+  }
+
+  /**
    * Compresses every planned linear of the model in place and hands each finished block to {@code
    * sink}.
    *
@@ -63,28 +89,54 @@ public final class Compression implements AutoCloseable {
    * @throws EspalierException (INTERRUPTED) when the listener cancels
    */
   public void run(List<int[]> texts, Sink sink) {
-    if (!plan.needsCalibration()) {
-      for (Block block : model.blocks()) {
-        for (Step step : block.steps()) {
-          compress(block, step, null, sink);
-        }
-      }
-      compressHead(null, sink);
-      return;
+    boolean calibrated = plan.needsCalibration();
+    if (calibrated) {
+      warnOfLittleData(texts);
     }
-    warnOfLittleData(texts);
-    try (Samples samples = new Samples(context, ops, model, texts, listener)) {
+    try (Witness witness =
+            witnessIds == null ? null : new Witness(context, ops, model, witnessIds);
+        Samples samples =
+            calibrated ? new Samples(context, ops, model, texts, listener, spillFolder) : null) {
       for (Block block : model.blocks()) {
-        samples.begin(block);
-        for (Step step : block.steps()) {
-          try (Context.Scope scope = context.scope()) {
-            Statistics statistics = wants(step) ? samples.measure() : null;
-            compress(block, step, statistics, sink);
-          }
-          samples.advance(step);
-        }
+        compress(block, samples, witness, sink);
       }
       compressHead(samples, sink);
+      if (witness != null) {
+        try (Context.Scope scope = context.scope()) {
+          witnessLogits = outlive(scope, witness.logits(model));
+        }
+        Windows.forget(model.head());
+      }
+    }
+  }
+
+  private void compress(Block block, Samples samples, Witness witness, Sink sink) {
+    Map<String, Linear> stored = Map.copyOf(block.linears());
+    int kept = owned.size();
+    if (samples != null) {
+      samples.begin(block);
+    }
+    if (witness != null) {
+      witness.begin(block);
+    }
+    for (Step step : block.steps()) {
+      try (Context.Scope scope = context.scope()) {
+        Statistics statistics = samples != null && wants(step) ? samples.measure() : null;
+        compress(block, step, statistics, sink);
+      }
+      if (samples != null) {
+        samples.advance(step);
+      }
+      if (witness != null) {
+        witness.advance(step);
+      }
+      Windows.forget(block);
+    }
+    if (witness != null) {
+      stored.forEach(block::swap);
+      List<Storage> finished = owned.subList(kept, owned.size());
+      finished.forEach(Storage::close);
+      finished.clear();
     }
   }
 
@@ -120,8 +172,7 @@ public final class Compression implements AutoCloseable {
       if (samples != null && planned.isCompressed() && planned.method().needsStatistics()) {
         statistics = new Statistics(context, planned.in());
         Statistics target = statistics;
-        Ops tapped = new Tapped(ops, (name, x) -> target.add(x));
-        samples.forEachResidual(hidden -> model.logits(tapped, hidden));
+        samples.forEachResidual(hidden -> target.add(model.headInput(ops, hidden)));
       }
       Linear linear = model.head();
       Linear result = compress(planned, linear, statistics);
@@ -145,16 +196,10 @@ public final class Compression implements AutoCloseable {
     }
     try (Context.Scope scope = context.scope()) {
       DType scaleType = linear instanceof Dense dense ? dense.matrix().dtype() : DType.F32;
-      LinearInput input =
-          new LinearInput(
-              planned.name(),
-              linear.weight(context),
-              linear.bias(),
-              planned.scheme(),
-              planned.range(),
-              scaleType,
-              statistics);
-      LinearResult result = planned.method().apply(input, context);
+      long rows = memory == null ? 0 : memory.panelRows();
+      LinearResult result =
+          new Panels(planned, linear, scaleType, statistics, context).solve(rows);
+      Windows.forget(linear);
       Linear kept = keep(scope, result.quantized(), linear);
       double seconds = (System.nanoTime() - start) / 1e9;
       record(planned, result, seconds);

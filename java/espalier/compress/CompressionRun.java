@@ -2,9 +2,9 @@
 package espalier.compress;
 
 import espalier.internal.Version;
-import espalier.kernel.Convert;
 import espalier.kernel.Eager;
 import espalier.kernel.Ops;
+import espalier.model.Block;
 import espalier.model.Model;
 import espalier.model.Past;
 import espalier.report.EspalierException;
@@ -13,7 +13,9 @@ import espalier.report.Listener;
 import espalier.report.Report;
 import espalier.tensor.Context;
 import espalier.tensor.Tensor;
+import java.nio.FloatBuffer;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -24,13 +26,14 @@ import java.util.Map;
  */
 public final class CompressionRun {
   /** Tokens of the text on which the reopened output is compared. */
-  private static final int PROOF_TOKENS = 64;
+  static final int PROOF_TOKENS = 64;
 
   private final Context context;
   private final Model model;
   private final Plan plan;
   private final Report report;
   private final Listener listener;
+  private MemoryPlan memory;
 
   public CompressionRun(Context context, Model model, Plan plan, Report report, Listener listener) {
     this.context = context;
@@ -38,6 +41,12 @@ public final class CompressionRun {
     this.plan = plan;
     this.report = report;
     this.listener = listener;
+  }
+
+  /** Keeps the run within a memory plan. */
+  public CompressionRun within(MemoryPlan plan) {
+    memory = plan;
+    return this;
   }
 
   /**
@@ -51,13 +60,19 @@ public final class CompressionRun {
     plan.events().forEach(report::event);
     requireFinite();
     describe(folder);
+    int[] proofText = proofText(texts);
     try (Output output = new Output(context, model, plan, report, folder, shardBytes);
         Compression compression = new Compression(context, model, plan, report, listener)) {
+      if (memory != null) {
+        memory.events().forEach(report::event);
+        compression.within(memory, output.sealed(), proofText);
+      }
       compression.run(texts, output);
       output.complete(
           ModelCard.of(
-              model.checkpoint(), plan.summary(), plan.recipeText(), Version.TEXT, hashes()));
-      prove(output.sealed(), texts);
+              model.checkpoint(), plan.summary(), plan.recipeText(), Version.TEXT, hashes(model)));
+      prove(output.sealed(), proofText, compression.witnessLogits());
+      report.fact("peak_resident_bytes", Resident.peakBytes());
       output.publish();
       return report;
     }
@@ -67,7 +82,7 @@ public final class CompressionRun {
     report.fact("espalier_version", Version.TEXT);
     report.fact("source", lastName(model.checkpoint().folder()));
     report.fact("output", lastName(folder));
-    report.fact("source_sha256", hashes());
+    report.fact("source_sha256", hashes(model));
     report.fact("recipe", plan.recipeText());
     report.fact("format", plan.dense() ? "dense" : "compressed-tensors " + plan.spellings().format());
     report.fact("state_dtype", model.stateType().name());
@@ -75,6 +90,10 @@ public final class CompressionRun {
     report.fact("threads", context.threads());
     report.fact("cpu_features", Context.cpuFeatures());
     report.fact("linears_compressed", plan.compressed());
+    if (memory != null) {
+      report.fact("predicted_peak_bytes", memory.peakBytes());
+      memory.budget().ifPresent(bytes -> report.fact("memory_budget_bytes", bytes));
+    }
   }
 
   /** Returns the name a folder goes by, also when it is given as "." or "..". */
@@ -83,7 +102,8 @@ public final class CompressionRun {
     return name == null ? "/" : name.toString();
   }
 
-  private Map<String, String> hashes() {
+  /** Returns what identifies the inputs, by name. */
+  static Map<String, String> hashes(Model model) {
     Map<String, String> hashes = new LinkedHashMap<>();
     hashes.put("weight headers", model.checkpoint().headersSha256());
     hashes.put("config.json", model.checkpoint().sha256("config.json"));
@@ -101,7 +121,7 @@ public final class CompressionRun {
     // What the model does not read does no harm (old attention masks hold infinities on purpose).
     for (String name : model.unknownTensors()) {
       Tensor tensor = model.checkpoint().get(name);
-      if (tensor.dtype().isFloat() && Convert.firstNonFinite(context, tensor) >= 0) {
+      if (Model.firstNotFinite(context, tensor) >= 0) {
         report.event(
             Event.warning(
                 "unused-not-finite", name, "holds NaN or infinity; the model does not read it"));
@@ -109,23 +129,18 @@ public final class CompressionRun {
     }
   }
 
-  /** Reopens what was written and compares its logits with those of the model in memory. */
-  private void prove(Path folder, List<int[]> texts) {
-    int[] text = texts.isEmpty() ? proofText() : texts.get(0);
-    int[] ids = java.util.Arrays.copyOf(text, Math.min(text.length, PROOF_TOKENS));
+  /**
+   * Reopens what was written and compares its logits with those of the model in memory.
+   *
+   * @param known those logits where the run has computed them already, else null
+   */
+  private void prove(Path folder, int[] ids, Tensor known) {
     Ops ops = new Eager(context);
     try (Model reopened = Model.open(folder, context);
         Context.Scope scope = context.scope()) {
       Tensor tokens = context.ints(ids, ids.length);
-      float[] expected = model.forward(ops, tokens, Past.NONE).toFloats();
-      float[] found = reopened.forward(ops, tokens, Past.NONE).toFloats();
-      double worst = 0;
-      for (int i = 0; i < expected.length; i++) {
-        worst = Math.max(worst, Math.abs((double) expected[i] - found[i]));
-        if (Float.isNaN(expected[i]) != Float.isNaN(found[i])) {
-          worst = Double.POSITIVE_INFINITY;
-        }
-      }
+      Tensor expected = known != null ? known : model.forward(ops, tokens, Past.NONE);
+      double worst = worstGap(expected, forward(reopened, ops, tokens));
       report.fact("reopened_logits_max_difference", worst);
       // The same kernels on the same bytes: anything but zero means the file is not the model.
       if (worst > 0) {
@@ -136,7 +151,38 @@ public final class CompressionRun {
     }
   }
 
-  /** Spreads ids over the vocabulary when there is no text. */
+  /** A forward pass that leaves no block's pages behind. */
+  private Tensor forward(Model reopened, Ops ops, Tensor tokens) {
+    Tensor hidden = reopened.embed(ops, tokens, 0);
+    reopened.embedding().forget();
+    for (Block block : reopened.blocks()) {
+      try (Context.Scope scope = context.scope()) {
+        hidden = scope.keep(block.forward(ops, hidden, Past.NONE));
+      }
+      Windows.forget(block);
+    }
+    return reopened.logits(ops, hidden);
+  }
+
+  private static double worstGap(Tensor expected, Tensor found) {
+    FloatBuffer a = expected.buffer().asFloatBuffer();
+    FloatBuffer b = found.buffer().asFloatBuffer();
+    double worst = 0;
+    for (int i = 0; i < a.limit(); i++) {
+      worst = Math.max(worst, Math.abs((double) a.get(i) - b.get(i)));
+      if (Float.isNaN(a.get(i)) != Float.isNaN(b.get(i))) {
+        worst = Double.POSITIVE_INFINITY;
+      }
+    }
+    return worst;
+  }
+
+  /** Takes the beginning of the first text, or spreads ids over the vocabulary without one. */
+  private int[] proofText(List<int[]> texts) {
+    int[] text = texts.isEmpty() ? proofText() : texts.get(0);
+    return Arrays.copyOf(text, Math.min(text.length, PROOF_TOKENS));
+  }
+
   private int[] proofText() {
     int count = Math.min(PROOF_TOKENS / 2, model.contextLength());
     int[] ids = new int[count];

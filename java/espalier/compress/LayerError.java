@@ -38,6 +38,22 @@ final class LayerError {
         LinearAlgebra.quadraticForm(context, weight, statistics.gram()));
   }
 
+  /** Returns tr(WHWᵀ), what {@link #relative} divides by. */
+  static double energy(Context context, Tensor weight, Statistics statistics) {
+    if (statistics != null) {
+      return LinearAlgebra.quadraticForm(context, weight, statistics.gram());
+    }
+    double sum = 0;
+    for (long row = 0; row < weight.dimension(0); row++) {
+      FloatBuffer w = row(weight, row, weight.dimension(1));
+      while (w.hasRemaining()) {
+        double value = w.get();
+        sum += value * value;
+      }
+    }
+    return sum;
+  }
+
   /** A layer of zeros, or one that never sees an input, has no error. */
   private static double ratio(double part, double whole) {
     return whole == 0 ? 0 : part / whole;

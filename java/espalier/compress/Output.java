@@ -48,7 +48,7 @@ final class Output implements Compression.Sink, AutoCloseable {
     this.model = model;
     this.plan = plan;
     this.report = report;
-    Map<String, List<TensorSpec>> spellings = spellings();
+    Map<String, List<TensorSpec>> spellings = spellings(model, plan);
     this.writer = CheckpointWriter.create(folder, shardBytes);
     try {
       Checkpoint source = model.checkpoint();
@@ -76,7 +76,8 @@ final class Output implements Compression.Sink, AutoCloseable {
   }
 
   /** Returns, for every stored weight that changes its spelling, the tensors that replace it. */
-  private Map<String, List<TensorSpec>> spellings() {
+  static Map<String, List<TensorSpec>> spellings(Model model, Plan plan) {
+    LinearCodec codec = new PackQuantized();
     Map<String, List<TensorSpec>> spellings = new HashMap<>();
     for (PlannedLinear planned : plan.linears()) {
       if (!planned.isCompressed()) {
@@ -101,7 +102,7 @@ final class Output implements Compression.Sink, AutoCloseable {
   }
 
   /** Returns the type the model computes with: what the kernels cannot read was widened to F32. */
-  private static DType scaleType(DType stored) {
+  static DType scaleType(DType stored) {
     return switch (stored) {
       case F16, BF16 -> stored;
       default -> DType.F32;
@@ -145,7 +146,7 @@ final class Output implements Compression.Sink, AutoCloseable {
       String name = source.folder().relativize(companion).toString();
       report.event(Event.info("file-copied", name, "carried over unchanged"));
     }
-    writer.text("config.json", config());
+    writer.text("config.json", config(model, plan));
     writer.text("README.md", card);
     writer.seal();
   }
@@ -161,10 +162,11 @@ final class Output implements Compression.Sink, AutoCloseable {
     writer.finish();
   }
 
-  private String config() {
+  /** Returns the text of config.json. */
+  static String config(Model model, Plan plan) {
     ObjectNode config = model.checkpoint().json("config.json").orElseThrow().deepCopy();
     if (!plan.dense() && plan.compressed() > 0) {
-      config.set("quantization_config", quantization());
+      config.set("quantization_config", quantization(plan));
     }
     return pretty(config);
   }
@@ -172,7 +174,8 @@ final class Output implements Compression.Sink, AutoCloseable {
   /**
    * Returns the config entry as compressed-tensors writes it: sorted keys, only fields that matter.
    */
-  private ObjectNode quantization() {
+  private static ObjectNode quantization(Plan plan) {
+    LinearCodec codec = new PackQuantized();
     ObjectNode root = Json.STRICT.createObjectNode();
     ObjectNode groups = root.putObject("config_groups");
     int index = 0;

@@ -13,6 +13,7 @@ import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Storage;
 import espalier.tensor.Tensor;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
@@ -20,13 +21,15 @@ import java.util.function.Consumer;
 /**
  * The calibration texts on their way through the model: one state a text, all at the same step.
  * They are kept in the checkpoint's dtype (fp32 for an fp32 or fp16 model: fp16 would overflow
- * where the model's own activations pass 65504), and every step computes on what was kept.
+ * where the model's own activations pass 65504), and every step computes on what was kept. Where a
+ * memory budget demands it they lie in unnamed files of a folder: the same bytes, on disk.
  */
 final class Samples implements AutoCloseable {
   private final Context context;
   private final Ops ops;
   private final DType kept;
   private final Listener listener;
+  private final Path folder;
   private final List<Held> residuals = new ArrayList<>();
   private final List<Held> inputs = new ArrayList<>();
 
@@ -41,8 +44,17 @@ final class Samples implements AutoCloseable {
    * Embeds every text.
    *
    * @param listener asked between texts whether to go on: all of them together may take minutes
+   * @param folder where the states are spilled to, resident only while their text is computed with;
+   *     null keeps all of them in memory
    */
-  Samples(Context context, Ops ops, Model model, List<int[]> texts, Listener listener) {
+  Samples(
+      Context context,
+      Ops ops,
+      Model model,
+      List<int[]> texts,
+      Listener listener,
+      Path folder) {
+    this.folder = folder;
     this.context = context;
     this.ops = ops;
     this.listener = listener;
@@ -53,6 +65,7 @@ final class Samples implements AutoCloseable {
         residuals.add(hold(model.embed(ops, ids, 0)));
         inputs.add(null);
       }
+      model.embedding().forget();
     }
   }
 
@@ -81,6 +94,7 @@ final class Samples implements AutoCloseable {
       try (Context.Scope scope = context.scope()) {
         statistics.add(wide(input));
       }
+      input.tensor().forget();
     }
     return statistics;
   }
@@ -103,6 +117,7 @@ final class Samples implements AutoCloseable {
       try (Context.Scope scope = context.scope()) {
         visitor.accept(wide(residual));
       }
+      residual.tensor().forget();
     }
   }
 
@@ -127,13 +142,15 @@ final class Samples implements AutoCloseable {
 
   /** Copies a result out of its scope: it may be a view into a state that is about to go. */
   private Held hold(Tensor tensor) {
-    Storage storage = Storage.allocate(kept.bytes(tensor.elements()));
+    long bytes = kept.bytes(tensor.elements());
+    Storage storage = folder == null ? Storage.allocate(bytes) : Storage.spill(folder, bytes);
     Tensor copy = new Tensor(storage, 0, kept, tensor.shape());
     if (kept == DType.F32) {
       copy.buffer().put(tensor.buffer());
     } else {
       Convert.fromFloat(context, tensor, copy);
     }
+    copy.forget();
     return new Held(copy);
   }
 

@@ -34,6 +34,9 @@ import java.util.function.Supplier;
  * when the block is done unless the operations {@linkplain Ops#retains() retain} them.
  */
 public final class Model implements AutoCloseable {
+  /** Elements looked through at a time: at most 256 MiB of a mapped tensor are in memory. */
+  private static final long SCANNED_ELEMENTS = 1L << 25;
+
   private final Checkpoint checkpoint;
   private final Codecs codecs;
   private final ModelFamily family;
@@ -50,7 +53,7 @@ public final class Model implements AutoCloseable {
   private final List<Storage> owned;
   private Linear head;
 
-  private Model(Checkpoint checkpoint, Context context) {
+  private Model(Checkpoint checkpoint, Context context, boolean outline) {
     this.checkpoint = checkpoint;
     String file = checkpoint.folder().resolve("config.json").toString();
     ObjectNode json =
@@ -60,8 +63,8 @@ public final class Model implements AutoCloseable {
                 () -> EspalierException.input(file + ": no such file", "Give a model folder."));
     ConfigFields fields = new ConfigFields(file, json);
     this.family = Families.of(fields);
-    this.codecs = Codecs.of(checkpoint, json);
-    this.weights = new StoredWeights(context, checkpoint, codecs, family);
+    this.codecs = Codecs.of(checkpoint, json, outline);
+    this.weights = new StoredWeights(context, checkpoint, codecs, family, outline);
     this.stopTokens = stopTokens(checkpoint, fields);
     try (Context.Scope scope = context.scope()) {
       this.config = family.configure(fields, weights::rows);
@@ -101,9 +104,21 @@ public final class Model implements AutoCloseable {
    *     fit; (UNSUPPORTED) naming the field of config.json that asks for what we cannot do
    */
   public static Model open(Path folder, Context context) {
+    return open(folder, context, false);
+  }
+
+  /**
+   * Opens a model folder for its names and shapes alone: everything is checked as by {@link #open},
+   * but no tensor's data is read, and the result cannot compute. The caller closes it.
+   */
+  public static Model outline(Path folder, Context context) {
+    return open(folder, context, true);
+  }
+
+  private static Model open(Path folder, Context context, boolean outline) {
     Checkpoint checkpoint = Checkpoint.open(folder);
     try {
-      return new Model(checkpoint, context);
+      return new Model(checkpoint, context, outline);
     } catch (Throwable e) {
       checkpoint.close();
       throw e;
@@ -250,10 +265,15 @@ public final class Model implements AutoCloseable {
     return scoped(
         ops,
         () -> {
-          Tensor normalised = finalNorm.apply(ops, hidden);
+          Tensor normalised = headInput(ops, hidden);
           ops.observe(ModelFamily.HEAD, normalised);
           return head.forward(ops, normalised);
         });
+  }
+
+  /** Returns what the head reads, F32 [tokens, hidden], of hidden states after the last block. */
+  public Tensor headInput(Ops ops, Tensor hidden) {
+    return finalNorm.apply(ops, hidden);
   }
 
   /** Returns the logits of every position, F32 [tokens, vocabulary], in the current scope. */
@@ -327,22 +347,33 @@ public final class Model implements AutoCloseable {
                     + place(tensor, at),
                 "Repair or replace the checkpoint; nothing sound can be made from it."));
       }
-      tensor.forget();
       next.run();
     }
     return Optional.empty();
   }
 
-  private static long firstNotFinite(Context context, Tensor tensor) {
+  /** Returns the first element that is not finite, or −1; leaves no page of a mapped tensor. */
+  public static long firstNotFinite(Context context, Tensor tensor) {
     if (!tensor.dtype().isFloat()) {
       return -1;
     }
-    if (tensor.dtype() != DType.F64) {
-      return Convert.firstNonFinite(context, tensor);
+    Tensor flat = tensor.reshape(tensor.elements());
+    // Elements below a byte have no rows of their own; such tensors are small.
+    long step = tensor.dtype().bits() % 8 == 0 ? SCANNED_ELEMENTS : Math.max(1, flat.elements());
+    for (long from = 0; from < flat.elements(); from += step) {
+      Tensor part =
+          step >= flat.elements() ? flat : flat.rows(from, Math.min(flat.elements(), from + step));
+      try (Context.Scope scope = context.scope()) {
+        boolean wide = tensor.dtype() == DType.F64;
+        long at =
+            Convert.firstNonFinite(context, wide ? Convert.toFloat(context, part) : part);
+        if (at >= 0) {
+          return from + at;
+        }
+      }
+      part.forget();
     }
-    try (Context.Scope scope = context.scope()) {
-      return Convert.firstNonFinite(context, Convert.toFloat(context, tensor));
-    }
+    return -1;
   }
 
   private static String place(Tensor tensor, long at) {

@@ -39,6 +39,16 @@ record StoredHead(
     if (config.tied()) {
       Optional<Tensor> stored = checkpoint.find(name);
       Tensor table = checkpoint.get(weights.storedName(family.embedding()) + ".weight");
+      if (stored.isPresent() && weights.outline() && sameShape(stored.get(), table)) {
+        weights.note(
+            Event.info(
+                "head-not-compared",
+                name,
+                "tie_word_embeddings is true and a head is stored; without reading both they are"
+                    + " taken to be equal"));
+        weights.take(name);
+        return Optional.empty();
+      }
       if (stored.isPresent() && sameBytes(stored.get(), table)) {
         weights.take(name);
         return Optional.empty();
@@ -62,16 +72,22 @@ record StoredHead(
     return Optional.of(weights.linear(spec, "the head"));
   }
 
+  private static boolean sameShape(Tensor a, Tensor b) {
+    return a.dtype() == b.dtype() && a.shape().equals(b.shape());
+  }
+
   private static boolean sameBytes(Tensor a, Tensor b) {
-    if (a.dtype() != b.dtype() || !a.shape().equals(b.shape())) {
+    if (!sameShape(a, b)) {
       return false;
     }
-    long chunk = 1L << 28; // buffers reach 2 GiB at most
+    long chunk = 1L << 26; // buffers reach 2 GiB at most; and no more than two chunks stay resident
     for (long at = 0; at < a.sizeBytes(); at += chunk) {
       long bytes = Math.min(chunk, a.sizeBytes() - at);
       if (a.buffer(at, bytes).mismatch(b.buffer(at, bytes)) >= 0) {
         return false;
       }
+      a.forget(at, bytes);
+      b.forget(at, bytes);
     }
     return true;
   }

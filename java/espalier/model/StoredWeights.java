@@ -36,6 +36,7 @@ final class StoredWeights implements ModelFamily.Weights {
   private final Codecs codecs;
   private final ModelFamily family;
   private final boolean bare;
+  private final boolean outline;
   private final Map<String, Tensor> vectors = new LinkedHashMap<>();
   private final Set<String> taken = new HashSet<>();
   private final List<Event> events = new ArrayList<>();
@@ -43,7 +44,19 @@ final class StoredWeights implements ModelFamily.Weights {
   private ModelConfig config;
   private RotaryTables rotary;
 
-  StoredWeights(Context context, Checkpoint checkpoint, Codecs codecs, ModelFamily family) {
+  /**
+   * Creates an empty account.
+   *
+   * @param outline whether shapes are all that will be asked for: then no data is read, and vectors
+   *     stay as they are stored
+   */
+  StoredWeights(
+      Context context,
+      Checkpoint checkpoint,
+      Codecs codecs,
+      ModelFamily family,
+      boolean outline) {
+    this.outline = outline;
     this.context = context;
     this.checkpoint = checkpoint;
     this.codecs = codecs;
@@ -91,7 +104,7 @@ final class StoredWeights implements ModelFamily.Weights {
     }
     requireFloat(name, stored);
     noteWidened(name, stored.dtype());
-    return Convert.toFloat(context, stored);
+    return outline ? stored : Convert.toFloat(context, stored);
   }
 
   /**
@@ -104,7 +117,7 @@ final class StoredWeights implements ModelFamily.Weights {
       requireShape(name, stored, spec.field(), spec.length());
       requireFloat(name, stored);
       taken.add(name);
-      vectors.put(spec.name(), Convert.toFloat(context, stored));
+      vectors.put(spec.name(), outline ? stored : Convert.toFloat(context, stored));
     }
   }
 
@@ -244,6 +257,11 @@ final class StoredWeights implements ModelFamily.Weights {
   /** Returns the norms' weights and biases by canonical tensor name. */
   Map<String, Tensor> vectors() {
     return vectors;
+  }
+
+  /** Returns whether nothing may read data. */
+  boolean outline() {
+    return outline;
   }
 
   /** Notes that a tensor is accounted for though nothing reads it. */

@@ -9,14 +9,15 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
- * Owns one region of memory: allocated on the host, or a file mapped read-only. Whoever created it
- * closes it; any use of its address after that fails in Java, not in native code. Safe to share
+ * Owns one region of memory: allocated on the host, a file mapped read-only, or memory that lives in
+ * a file of its own. Whoever created it closes it; any use of its address after that fails in Java, not in native code. Safe to share
  * between threads for reading; close it once, when nobody computes with it.
  */
 public final class Storage implements AutoCloseable {
   private enum Kind {
     ALLOCATED,
-    MAPPED
+    MAPPED,
+    SPILLED
   }
 
   private final Kind kind;
@@ -57,6 +58,27 @@ public final class Storage implements AutoCloseable {
     return new Storage(Kind.MAPPED, out.get(0), out.get(1), file.toString());
   }
 
+  /**
+   * Makes zeroed memory that lives in an unnamed file of a folder, so that its pages may leave
+   * memory by {@link #forget} and keep their content. The file goes with {@link #close}, or with the
+   * process however that ends.
+   *
+   * @param sizeBytes more than 0; the disk sets that much aside at once
+   * @throws EspalierException (RESOURCE) when the disk has no room
+   */
+  public static Storage spill(Path folder, long sizeBytes) {
+    Words out = new Words(1);
+    try {
+      Native.check(Abi.esp_file_spill(folder.toString(), sizeBytes, out.address(0)));
+    } catch (EspalierException e) {
+      throw EspalierException.resource(
+          folder + ": no room for " + sizeBytes + " bytes of temporary data: " + e.getMessage(),
+          "Free some space, or choose another disk for the output.",
+          e);
+    }
+    return new Storage(Kind.SPILLED, out.get(0), sizeBytes, "spilled memory");
+  }
+
   public long sizeBytes() {
     return sizeBytes;
   }
@@ -87,10 +109,11 @@ public final class Storage implements AutoCloseable {
   }
 
   /**
-   * Tells the system that the pages of a mapped range are not needed for now. No effect on data.
+   * Tells the system that the pages of a mapped or spilled range are not needed for now. No effect
+   * on data, nor on allocated memory.
    */
   public void forget(long offsetBytes, long bytes) {
-    if (kind == Kind.MAPPED) {
+    if (kind != Kind.ALLOCATED) {
       Native.check(Abi.esp_file_forget(address() + offsetBytes, bytes));
     }
   }
@@ -103,7 +126,7 @@ public final class Storage implements AutoCloseable {
     open = false;
     long freed = address;
     address = 0;
-    if (kind == Kind.MAPPED) {
+    if (kind != Kind.ALLOCATED) {
       Native.check(Abi.esp_file_unmap(freed, sizeBytes));
     } else {
       Native.check(Abi.esp_memory_free(freed, sizeBytes));

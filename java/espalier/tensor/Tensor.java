@@ -88,9 +88,14 @@ public final class Tensor {
     return new Tensor(storage, offsetBytes + from * rowBytes, dtype, Shape.of(dimensions));
   }
 
-  /** Tells the system that a mapped tensor's pages are not needed for now. */
+  /** Tells the system that a mapped or spilled tensor's pages are not needed for now. */
   public void forget() {
     storage.forget(offsetBytes, sizeBytes);
+  }
+
+  /** Does the same for {@code bytes} bytes from {@code from} on. */
+  public void forget(long from, long bytes) {
+    storage.forget(offsetBytes + from, bytes);
   }
 
   /**

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.compress;
+
+import espalier.layer.Dense;
+import espalier.layer.Linear;
+import espalier.model.Block;
+import espalier.model.Model;
+import espalier.model.Step;
+import espalier.report.EspalierException;
+import espalier.report.Event;
+import espalier.tensor.DType;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.OptionalLong;
+
+/**
+ * The most memory a run will take, moment by moment, and what it does to stay within a budget:
+ *
+ * <pre>
+ * released   finished blocks leave memory; what proves the output walks along with the texts
+ * spilled    hidden states lie in unnamed files beside the output and are resident text by text
+ * panels     a linear is solved a panel of rows at a time
+ * </pre>
+ *
+ * None of these changes a bit of the output. With a budget finished blocks always leave; the other
+ * two come in this order, and only as far as the budget demands. Hidden states are never narrowed:
+ * where they lie costs disk, not memory. Files are mapped and their pages given back as soon as a
+ * tensor was used, so that of all weights one block at most is resident.
+ */
+public final class MemoryPlan {
+  /** Rows of a panel: multiples of 64, the tile of the column solver; 0 is the whole linear. */
+  private static final long[] PANELS = {0, 4096, 1024, 256, 64};
+
+  /**
+   * Bytes per weight of a panel while it is solved: six matrices F32 (weights, their working copy,
+   * results and differences of both roundings), codes and their copy and packed form of both.
+   */
+  private static final long SOLVE_BYTES = 6 * Float.BYTES + 6;
+
+  /** Beyond what is resident when the plan is made: code, heap, stacks and buffers to come. */
+  private static final long GROWTH = 120L << 20;
+
+  /** Buffers of the dense products, per thread. */
+  private static final long THREAD_BYTES = 12L << 20;
+
+  /** A named budget is rounded up to this, so that it also holds in a run a little larger. */
+  private static final long NAMED_STEP = 50_000_000;
+
+  private static final long F64_BYTES = Double.BYTES;
+
+  private final Model model;
+  private final Plan plan;
+  private final Workload work;
+  private final long base;
+  private final OptionalLong budget;
+  private final boolean spilled;
+  private final long panelRows;
+  private final Peak peak;
+
+  /** A moment of the run and the bytes resident then. */
+  private record Peak(long bytes, String moment) {}
+
+  private MemoryPlan(
+      Model model,
+      Plan plan,
+      Workload work,
+      long base,
+      OptionalLong budget,
+      boolean spilled,
+      long panelRows) {
+    this.model = model;
+    this.plan = plan;
+    this.work = work;
+    this.base = base;
+    this.budget = budget;
+    this.spilled = spilled;
+    this.panelRows = panelRows;
+    this.peak = peak();
+  }
+
+  /**
+   * Plans a run.
+   *
+   * @param threads of the computation
+   * @param budget the most bytes that may be resident; empty for no bound
+   * @throws EspalierException (USAGE) when no way keeps the budget, naming the smallest that works
+   */
+  public static MemoryPlan of(
+      Model model, Plan plan, Workload work, int threads, OptionalLong budget) {
+    return above(Resident.bytes() + GROWTH + threads * THREAD_BYTES, model, plan, work, budget);
+  }
+
+  /** Plans above so many bytes that are resident whatever the run does. */
+  static MemoryPlan above(
+      long base, Model model, Plan plan, Workload work, OptionalLong budget) {
+    MemoryPlan last = new MemoryPlan(model, plan, work, base, budget, false, 0);
+    if (budget.isEmpty() || last.peakBytes() <= budget.getAsLong()) {
+      return last;
+    }
+    for (long rows : PANELS) {
+      last = new MemoryPlan(model, plan, work, base, budget, work.tokens() > 0, rows);
+      if (last.peakBytes() <= budget.getAsLong()) {
+        return last;
+      }
+    }
+    long named = Math.floorDiv(last.peakBytes() + NAMED_STEP, NAMED_STEP) * NAMED_STEP;
+    throw EspalierException.usage(
+        "a memory budget of "
+            + megabytes(budget.getAsLong())
+            + " is too small: "
+            + last.moment()
+            + " needs "
+            + megabytes(last.peakBytes()),
+        "The smallest budget that works here is " + megabytes(named).replace(" ", "") + ".");
+  }
+
+  /** Makes every sacrifice there is, whatever the budget; the output must not show it. */
+  static MemoryPlan frugal(Model model, Plan plan, Workload work, long panelRows) {
+    OptionalLong any = OptionalLong.of(Long.MAX_VALUE);
+    return new MemoryPlan(model, plan, work, 0, any, work.tokens() > 0, panelRows);
+  }
+
+  /** Returns the most bytes resident at any moment. */
+  public long peakBytes() {
+    return peak.bytes();
+  }
+
+  /** Returns what the run does at the moment of the peak. */
+  public String moment() {
+    return peak.moment();
+  }
+
+  /** Returns the budget, if there is one. */
+  public OptionalLong budget() {
+    return budget;
+  }
+
+  /** Returns whether finished blocks leave memory. */
+  boolean released() {
+    return budget.isPresent();
+  }
+
+  /** Returns whether hidden states lie in files. */
+  public boolean spilled() {
+    return spilled;
+  }
+
+  /** Returns the rows a linear is solved in at a time, 0 for all. */
+  public long panelRows() {
+    return panelRows;
+  }
+
+  /** Returns the bytes of temporary files. */
+  public long spilledBytes() {
+    return spilled ? allStates() : 0;
+  }
+
+  /** Returns what was decided, for the report. */
+  public List<Event> events() {
+    List<Event> events = new ArrayList<>();
+    if (spilled) {
+      events.add(
+          Event.info(
+              "states-spilled",
+              "calibration",
+              "the hidden states ("
+                  + megabytes(allStates())
+                  + ") lie in temporary files, as the memory budget demands"));
+    }
+    if (panelRows > 0) {
+      events.add(
+          Event.info(
+              "solved-in-panels",
+              "compress",
+              "linears are solved "
+                  + panelRows
+                  + " rows at a time, as the memory budget demands; the result is the same"));
+    }
+    return events;
+  }
+
+  private Peak peak() {
+    List<Peak> peaks = new ArrayList<>();
+    peaks.add(new Peak(base + scanned(), "looking through the weights"));
+    long states = spilled ? 0 : allStates();
+    long finished = 0;
+    for (Block block : model.blocks()) {
+      long kept = 0;
+      for (Step step : block.steps()) {
+        long in = block.linears().get(step.linears().get(0)).inFeatures();
+        boolean solved = wants(step);
+        long here = base + states + finished + kept;
+        if (solved) {
+          peaks.add(new Peak(here + gram(in) + textBytes(in), "the Hessian of " + first(step)));
+        }
+        for (String name : step.linears()) {
+          PlannedLinear planned = plan.of(name);
+          if (planned.isCompressed()) {
+            kept += resultBytes(planned);
+            peaks.add(
+                new Peak(
+                    base
+                        + states
+                        + finished
+                        + kept
+                        + (solved ? gram(in) + factor(in) : 0)
+                        + solveBytes(planned, block.linears().get(name)),
+                    "solving " + name));
+          }
+        }
+        if (work.tokens() > 0) {
+          peaks.add(
+              new Peak(
+                  base + states + finished + kept + stepBytes(block, step, in),
+                  "the texts in " + first(step)));
+        }
+      }
+      finished += released() ? 0 : kept;
+    }
+    headPeaks(peaks, states + finished);
+    peaks.add(new Peak(base + finished + proofBytes(), "comparing the written files"));
+    return peaks.stream().reduce((a, b) -> b.bytes() > a.bytes() ? b : a).orElseThrow();
+  }
+
+  private void headPeaks(List<Peak> peaks, long here) {
+    if (model.tied()) {
+      return;
+    }
+    PlannedLinear head = plan.of(Plan.HEAD);
+    if (head.isCompressed()) {
+      boolean solved = head.method().needsStatistics();
+      peaks.add(
+          new Peak(
+              base
+                  + here
+                  + resultBytes(head)
+                  + (solved ? gram(head.in()) + factor(head.in()) : 0)
+                  + solveBytes(head, model.head()),
+              "solving " + Plan.HEAD));
+    }
+  }
+
+  private static String first(Step step) {
+    return step.linears().get(0);
+  }
+
+  private boolean wants(Step step) {
+    return step.linears().stream()
+        .map(plan::of)
+        .anyMatch(p -> p.isCompressed() && p.method().needsStatistics());
+  }
+
+  /** Σxxᵀ in fp64. */
+  private static long gram(long in) {
+    return in * in * F64_BYTES;
+  }
+
+  /** The Cholesky factor beside it. */
+  private static long factor(long in) {
+    return in * in * F64_BYTES;
+  }
+
+  private long rows(PlannedLinear planned) {
+    return panelRows == 0 ? planned.out() : Math.min(panelRows, planned.out());
+  }
+
+  /** The panel's working set, and the pages of the stored weight it is read from. */
+  private long solveBytes(PlannedLinear planned, Linear linear) {
+    long weights = rows(planned) * planned.in();
+    boolean turned = linear instanceof Dense dense && dense.inOut();
+    long wide = turned ? 2 * planned.out() * planned.in() * Float.BYTES : 0;
+    return weights * (SOLVE_BYTES + (long) linear.bitsPerWeight() / Byte.SIZE) + wide;
+  }
+
+  /** A compressed linear as it is kept: codes, and scales in F32 with zero points in I8. */
+  private long resultBytes(PlannedLinear planned) {
+    long weights = planned.out() * planned.in();
+    if (plan.dense()) {
+      return weights * Float.BYTES;
+    }
+    long groups = weights / planned.scheme().group(planned.in());
+    return weights * planned.scheme().bits() / Byte.SIZE + groups * (Float.BYTES + 1);
+  }
+
+  private long stateBytes() {
+    return model.stateType() == DType.BF16 ? 2 : 4;
+  }
+
+  /** Residuals and the widest input of all texts. */
+  private long allStates() {
+    long widest =
+        model.blocks().stream()
+            .flatMap(block -> block.linears().values().stream())
+            .mapToLong(Linear::inFeatures)
+            .max()
+            .orElse(0);
+    return work.tokens() * stateBytes() * (model.config().hiddenSize() + widest);
+  }
+
+  /** One text at a linear's input, in F32 and as it is kept. */
+  private long textBytes(long in) {
+    return work.longest() * in * (Float.BYTES + stateBytes());
+  }
+
+  /** One text on its way through a step: every operand and result, and the weights it reads. */
+  private long stepBytes(Block block, Step step, long in) {
+    long hidden = model.config().hiddenSize();
+    long out = 0;
+    long weights = 0;
+    for (String name : step.linears()) {
+      Linear linear = block.linears().get(name);
+      out += linear.outFeatures();
+      PlannedLinear planned = plan.of(name);
+      weights +=
+          planned.isCompressed()
+              ? 0 // counted as kept
+              : (long) (linear.bitsPerWeight() * planned.out() * planned.in() / Byte.SIZE);
+    }
+    // Residual and input before and after, each linear's result, and as much again for what the
+    // step makes of the results (rotated heads, products).
+    return work.longest() * ((3 * hidden + 2 * in + 2 * out) * Float.BYTES) + weights;
+  }
+
+  /** The largest window of a stored tensor that is looked through at a time. */
+  private long scanned() {
+    return Math.min(
+        256L << 20,
+        model.checkpoint().names().stream()
+            .mapToLong(name -> model.checkpoint().spec(name).orElseThrow().sizeBytes())
+            .max()
+            .orElse(0));
+  }
+
+  /** The reopened model's scales, its embedding and head, one block, and the logits of both. */
+  private long proofBytes() {
+    long scales = 0;
+    for (PlannedLinear planned : plan.linears()) {
+      if (planned.isCompressed() && !plan.dense()) {
+        scales +=
+            planned.out()
+                * planned.in()
+                / planned.scheme().group(planned.in())
+                * (Float.BYTES + 1);
+      }
+    }
+    long head =
+        (long) (model.head().bitsPerWeight() / Byte.SIZE)
+            * model.vocabulary()
+            * model.config().hiddenSize();
+    long block =
+        model.blocks().get(0).linears().values().stream()
+            .mapToLong(
+                linear ->
+                    (long) (linear.bitsPerWeight() * linear.inFeatures() * linear.outFeatures())
+                        / Byte.SIZE)
+            .sum();
+    long logits = 2L * CompressionRun.PROOF_TOKENS * model.vocabulary() * Float.BYTES;
+    return scales + Math.max(head, released() ? 0 : head + block) + logits;
+  }
+
+  static String megabytes(long bytes) {
+    return bytes >= 1_000_000_000
+        ? String.format(Locale.ROOT, "%.2f GB", bytes / 1e9)
+        : String.format(Locale.ROOT, "%.1f MB", bytes / 1e6);
+  }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.compress;
+
+import espalier.layer.Dense;
+import espalier.layer.Linear;
+import espalier.layer.Quantized;
+import espalier.report.Event;
+import espalier.tensor.Context;
+import espalier.tensor.DType;
+import espalier.tensor.Tensor;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * Solves one linear, whole or a panel of rows at a time. Rows never see each other in a solver, so
+ * that panels change nothing but the memory in use; only the sums of the error figures are added up
+ * in another order.
+ *
+ * @param planned what to do
+ * @param linear the stored form
+ * @param scaleType type the scales will be stored in
+ * @param statistics of the input, or null
+ */
+record Panels(
+    PlannedLinear planned,
+    Linear linear,
+    DType scaleType,
+    Statistics statistics,
+    Context context) {
+  /** Returns the result for panels of {@code rows} rows; 0 solves the whole at once. */
+  LinearResult solve(long rows) {
+    if (rows == 0 || rows >= planned.out()) {
+      return apply(linear.weight(context), linear.bias());
+    }
+    // A matrix stored [in, out] has no rows to take before it is turned.
+    boolean turned = !(linear instanceof Dense dense) || dense.inOut();
+    Tensor whole = turned ? linear.weight(context) : null;
+    Gathered gathered = new Gathered();
+    for (long from = 0; from < planned.out(); from += rows) {
+      long to = Math.min(planned.out(), from + rows);
+      try (Context.Scope scope = context.scope()) {
+        Tensor weight =
+            turned
+                ? whole.rows(from, to)
+                : new Dense(((Dense) linear).matrix().rows(from, to), null).weight(context);
+        LinearResult result = apply(weight, null);
+        gathered.add(from, result, LayerError.energy(context, weight, statistics), scope);
+      }
+    }
+    return gathered.result();
+  }
+
+  private LinearResult apply(Tensor weight, Tensor bias) {
+    LinearInput input =
+        new LinearInput(
+            planned.name(),
+            weight,
+            bias,
+            planned.scheme(),
+            planned.range(),
+            scaleType,
+            statistics);
+    return planned.method().apply(input, context);
+  }
+
+  /** The panels' results put together. */
+  private final class Gathered {
+    private final Set<Event> events = new LinkedHashSet<>();
+    private Quantized form;
+    private Tensor codes;
+    private Tensor scales;
+    private Tensor zeros;
+    private double energy;
+    private double error;
+    private double nearestError;
+
+    void add(long row, LinearResult result, double panelEnergy, Context.Scope scope) {
+      Quantized part = result.quantized();
+      if (form == null) {
+        codes = likeRows(part.codes(), scope);
+        scales = likeRows(part.scales(), scope);
+        zeros = part.zeros() == null ? null : likeRows(part.zeros(), scope);
+      }
+      form = part;
+      put(part.codes(), codes, row);
+      put(part.scales(), scales, row);
+      if (zeros != null) {
+        put(part.zeros(), zeros, row);
+      }
+      energy += panelEnergy;
+      error += result.relativeError() * panelEnergy;
+      nearestError += result.nearestError() * panelEnergy;
+      events.addAll(result.events());
+    }
+
+    /** Allocates a tensor with the columns of a part and the rows of the whole. */
+    private Tensor likeRows(Tensor part, Context.Scope scope) {
+      return scope.keep(context.allocate(part.dtype(), planned.out(), part.dimension(1)));
+    }
+
+    private static void put(Tensor part, Tensor whole, long row) {
+      whole.rows(row, row + part.dimension(0)).buffer().put(part.buffer());
+    }
+
+    LinearResult result() {
+      Quantized quantized =
+          new Quantized(
+              form.scheme(),
+              form.inFeatures(),
+              codes,
+              scales,
+              zeros,
+              form.groupIndex(),
+              form.scaleType(),
+              linear.bias());
+      return new LinearResult(
+          quantized,
+          energy == 0 ? 0 : error / energy,
+          energy == 0 ? 0 : nearestError / energy,
+          List.copyOf(events));
+    }
+  }
+}

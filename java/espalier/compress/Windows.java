@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.compress;
+
+import espalier.layer.Dense;
+import espalier.layer.Linear;
+import espalier.layer.Quantized;
+import espalier.model.Block;
+
+/**
+ * Gives back the pages of mapped weights that were used and are not needed for now. The kernel
+ * counts pages of mapped files as resident until somebody says so.
+ */
+final class Windows {
+  private Windows() {}
+
+  static void forget(Linear linear) {
+    if (linear instanceof Dense dense) {
+      dense.matrix().forget();
+    } else if (linear instanceof Quantized quantized) {
+      quantized.codes().forget();
+    }
+  }
+
+  static void forget(Block block) {
+    block.linears().values().forEach(Windows::forget);
+  }
+}
