@@ -77,7 +77,6 @@ final class Output implements Compression.Sink, AutoCloseable {
 
   /** Returns, for every stored weight that changes its spelling, the tensors that replace it. */
   static Map<String, List<TensorSpec>> spellings(Model model, Plan plan) {
-    LinearCodec codec = new PackQuantized();
     Map<String, List<TensorSpec>> spellings = new HashMap<>();
     for (PlannedLinear planned : plan.linears()) {
       if (!planned.isCompressed()) {
@@ -175,7 +174,6 @@ final class Output implements Compression.Sink, AutoCloseable {
    * Returns the config entry as compressed-tensors writes it: sorted keys, only fields that matter.
    */
   private static ObjectNode quantization(Plan plan) {
-    LinearCodec codec = new PackQuantized();
     ObjectNode root = Json.STRICT.createObjectNode();
     ObjectNode groups = root.putObject("config_groups");
     int index = 0;
