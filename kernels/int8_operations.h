@@ -12,7 +12,7 @@ namespace esp {
 // Columns at most: with k = 2^16 the sum of unsigned codes times activations stays within
 // 255 * 128 * 65536 = 2139095040 < 2^31, so that an int32 holds every total exactly.
 static constexpr int64_t int8_max_columns = 65536;
-// Rows of x in one call at most; a multiple of every tile height (5, 6 and 12).
+// Rows of x in one call at most; a multiple of every tile height (5 and 12).
 static constexpr int64_t int8_rows = 240;
 // Scratch of one call, 64-byte aligned; the tilings assert that they fit.
 static constexpr int64_t int8_scratch_bytes = int64_t{1} << 20;

@@ -184,8 +184,7 @@ public final class Codecs {
 
   /** Returns whether the checkpoint holds a weight for the module, in any spelling we know. */
   public boolean has(String module) {
-    return checkpoint.find(module + ".weight").isPresent()
-        || spells(module);
+    return checkpoint.find(module + ".weight").isPresent() || spells(module);
   }
 
   /** Returns whether the checkpoint holds the module in a quantized spelling we know. */

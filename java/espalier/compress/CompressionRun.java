@@ -84,7 +84,8 @@ public final class CompressionRun {
     report.fact("output", lastName(folder));
     report.fact("source_sha256", hashes(model));
     report.fact("recipe", plan.recipeText());
-    report.fact("format", plan.dense() ? "dense" : "compressed-tensors " + plan.spellings().format());
+    report.fact(
+        "format", plan.dense() ? "dense" : "compressed-tensors " + plan.spellings().format());
     report.fact("state_dtype", model.stateType().name());
     report.fact("compute_precision", "fp32");
     report.fact("threads", context.threads());

@@ -17,8 +17,7 @@ import java.util.Map;
  * and pack-quantized for all others.
  */
 final class Spellings {
-  private static final List<String> BUILT =
-      Codecs.ALL.stream().map(LinearCodec::format).toList();
+  private static final List<String> BUILT = Codecs.ALL.stream().map(LinearCodec::format).toList();
 
   private final Map<Scheme, LinearCodec> codecs;
 

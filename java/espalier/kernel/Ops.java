@@ -44,8 +44,8 @@ public interface Ops {
       Tensor bias);
 
   /**
-   * Returns x̂ · Wᵀ + bias from packed codes, x̂ being x with every row rounded to int8 as in {@link
-   * QuantizedActivations}; operands as there.
+   * Returns x̂ · Wᵀ + bias from packed codes, x̂ being x with every row rounded to int8 as in
+   * {@link QuantizedActivations}; operands as there.
    */
   Tensor packedRounded(
       Tensor x, int bits, Tensor codes, Tensor scales, Tensor zeros, long group, Tensor bias);

@@ -4,8 +4,8 @@
 // Layout    int8_panels.h: dwords of two int16 columns. vpmaddubsw would saturate (2 * 255 * 128 >
 //           32767) and every way around it needs as many multiplications, so both sides are
 //           widened.
-// Tile      6 rows of x by 16 rows of W: 12 sums, 2 vectors of W, 2 for x and products, all 16
-//           registers; up to 4 rows of x: int8_rows.h.
+// Tile      5 rows of x by 16 rows of W: 10 sums, 2 vectors of W, 3 for x and products; a sixth row
+//           takes all 16 registers and measured no faster. Up to 4 rows of x: int8_rows.h.
 // Numerics  products of signed codes in int32: |total| <= 128 * 128 * 65536 = 2^30; int8_rows.h
 //           unsigned ones: 255 * 128 * 65536 < 2^31.
 // Needs     AVX2.
@@ -20,7 +20,7 @@ matmul_w8a8_kernel matmul_w8a8_avx2;
 namespace {
 
 struct int16_pairs {
-  static constexpr int64_t rows = 6, width = 16, depth = 2;
+  static constexpr int64_t rows = 5, width = 16, depth = 2;
   static constexpr int32_t bits = 8;
   static constexpr int32_t base = 0, base_left = 0;  // signed codes
   using weight = int16_t;
@@ -39,7 +39,7 @@ struct int16_pairs {
     for (int64_t s = 0; s < steps; s++) {
       const __m256i* w = reinterpret_cast<const __m256i*>(panel + s * width * depth);
       const __m256i w0 = _mm256_load_si256(w), w1 = _mm256_load_si256(w + 1);
-#pragma GCC unroll 6
+#pragma GCC unroll 5
       for (int i = 0; i < rows; i++) {
         int32_t pair;
         memcpy(&pair, x + i * ldx + s * depth, sizeof pair);

@@ -9,8 +9,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /**
- * W8A8 of real small models, weights and dynamic int8 inputs, against llm-compressor 0.14.0.1 on the
- * same texts (calibration: 128 documents; evaluation: documents, KL on the first 50).
+ * W8A8 of real small models, weights and dynamic int8 inputs, against llm-compressor 0.14.0.1 on
+ * the same texts (calibration: 128 documents; evaluation: documents, KL on the first 50).
  */
 @Tag("slow")
 class QuantizedActivationsQualityTest {

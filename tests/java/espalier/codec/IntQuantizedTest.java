@@ -106,8 +106,7 @@ class IntQuantizedTest {
         Checkpoint checkpoint = write(four, "", CODES, new float[] {1, 1}, null)) {
       Quantized linear = read(context, checkpoint);
       assertEquals(4, linear.scheme().bits());
-      assertArrayEquals(
-          new float[] {-8, -1, 0, 7, 1, 2, 3, -4}, linear.weight(context).toFloats());
+      assertArrayEquals(new float[] {-8, -1, 0, 7, 1, 2, 3, -4}, linear.weight(context).toFloats());
     }
     byte[] wide = CODES.clone();
     wide[6] = 8;
@@ -143,7 +142,6 @@ class IntQuantizedTest {
     String five = "\"num_bits\": 5, \"strategy\": \"channel\"";
     String token =
         ", \"input_activations\": {\"num_bits\": 8, \"strategy\": \"token\", \"dynamic\": true}";
-    assertTrue(
-        refusal(write(five, token, CODES, new float[] {1, 1}, null)).contains("5 bits"));
+    assertTrue(refusal(write(five, token, CODES, new float[] {1, 1}, null)).contains("5 bits"));
   }
 }

@@ -60,13 +60,18 @@ class QuantizedActivationsTest {
 
   private CompressionJob recipe(String name, String modifier) throws IOException {
     String text = "s_stage:\n  m_modifiers:\n    " + modifier + "\n";
-    return job(TinyModels.llama(), name).recipe(Files.writeString(folder.resolve(name + ".y"), text));
+    return job(TinyModels.llama(), name)
+        .recipe(Files.writeString(folder.resolve(name + ".y"), text));
   }
 
   @ParameterizedTest
   @CsvSource({
-    "llama, W8A8, gptq", "qwen2, W8A8, rtn", "gpt2, W8A8, gptq", "llama, W4A8, gptq",
-    "qwen3, W4A8, rtn", "gpt2, W4A8, rtn"
+    "llama, W8A8, gptq",
+    "qwen2, W8A8, rtn",
+    "gpt2, W8A8, gptq",
+    "llama, W4A8, gptq",
+    "qwen3, W4A8, rtn",
+    "gpt2, W4A8, rtn"
   })
   void everyFamilyIsReadBackToTheBit(String family, String scheme, String method) {
     TinyModels model =
@@ -115,8 +120,7 @@ class QuantizedActivationsTest {
 
   @ParameterizedTest
   @CsvSource({"int-quantized, true", "pack-quantized, true", "int-quantized, false"})
-  void eightBitWeightsAloneTakeEitherSpelling(String format, boolean symmetric)
-      throws IOException {
+  void eightBitWeightsAloneTakeEitherSpelling(String format, boolean symmetric) throws IOException {
     String name = format + symmetric;
     String weights = "{num_bits: 8, strategy: group, group_size: 4, symmetric: " + symmetric + "}";
     Report report =
@@ -218,7 +222,8 @@ class QuantizedActivationsTest {
         // Rounding the input is not nothing, and only Eager(context, false) leaves it out.
         float[] plain = linear.forward(new Eager(context, false), given).toFloats();
         assertFalse(java.util.Arrays.equals(plain, found));
-        // At most 24 products of |w| < 4 with an input off by half a step, |x| < 4: 24 * 4 * 2 / 127.
+        // At most 24 products of |w| < 4 with an input off by half a step, |x| < 4: 24 * 4 * 2 /
+        // 127.
         assertArrayEquals(found, plain, 1.6f);
       }
     }
@@ -246,7 +251,8 @@ class QuantizedActivationsTest {
   @Test
   void theHessianIsThatOfUnroundedInputs() throws IOException {
     // With and without activations the same weights are chosen: only the forward pass differs.
-    for (String inputs : List.of("", ", input_activations: {num_bits: 8, strategy: token, dynamic: true}")) {
+    for (String inputs :
+        List.of("", ", input_activations: {num_bits: 8, strategy: token, dynamic: true}")) {
       recipe(
               inputs.isEmpty() ? "plain" : "rounded",
               "GPTQModifier: {ignore: [lm_head], config_groups: {g: {targets: [Linear], weights:"
@@ -300,6 +306,9 @@ class QuantizedActivationsTest {
                 + " strategy: channel}}}}");
     EspalierException refused = assertThrows(EspalierException.class, job::run);
     assertEquals(Kind.USAGE, refused.kind());
-    assertTrue(refused.getMessage().contains("int-quantized and pack") || refused.getMessage().contains("pack-quantized and int"), refused.getMessage());
+    assertTrue(
+        refused.getMessage().contains("int-quantized and pack")
+            || refused.getMessage().contains("pack-quantized and int"),
+        refused.getMessage());
   }
 }
