@@ -56,6 +56,9 @@ using dequantize_kernel = void(int32_t bits, int64_t n, int64_t k,
 
 // ---- ranges and codes: one row a call; every variant gives the same bits
 
+// Partial sums of a candidate's error: column c adds to sum c % mse_sums.
+static constexpr int64_t mse_sums = 16;
+
 // How a range is chosen: see esp_quantize_range.
 struct range_options {
   int32_t bits;

@@ -2,11 +2,14 @@
 //
 // What      Scale and zero of every group of a row, and round to nearest under them.
 // Tile      one row.
-// Numerics  fp32 as layout/affine.h; the errors of the MSE search are summed in fp64.
+// Numerics  fp32 as layout/affine.h. The errors of the MSE search are powers (layout/power.h) of
+//           differences in steps, summed in fp64 by column modulo 16, then in order; a candidate's
+//           sum times scale^norm is compared.
 // Needs     nothing.
 #include <math.h>
 
 #include "layout/affine.h"
+#include "layout/power.h"
 #include "operations.h"
 
 namespace esp {
@@ -33,13 +36,17 @@ void quantize_range_reference(int64_t cols, int64_t group, const float* w,
       const float p = static_cast<float>(1.0 - static_cast<double>(i) / o.mse_grid);
       float candidate, shift;
       affine_of_range(p * low, p * high, o.bits, o.symmetric, o.scale_dtype, &candidate, &shift);
-      double error = 0.0;  // at most cols * (range)^norm
+      const float p_norm = static_cast<float>(o.mse_norm), steps = 1.0f / candidate;
+      double sums[mse_sums] = {};
       for (int64_t c = 0; c < group; c++) {
         const float q =
             quantize_code(values[c], candidate, shift, code_low(o.bits), code_high(o.bits));
-        const float difference = values[c] - candidate * (q - shift);
-        error += pow(fabs(static_cast<double>(difference)), o.mse_norm);
+        const float difference = fabsf(values[c] - candidate * (q - shift));
+        sums[c % mse_sums] += static_cast<double>(power_of(difference * steps, p_norm));
       }
+      double error = 0.0;
+      for (int64_t c = 0; c < mse_sums; c++) error += sums[c];
+      error *= pow(static_cast<double>(candidate), o.mse_norm);
       if (error < best) {
         best = error;
         scale = candidate;

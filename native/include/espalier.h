@@ -43,7 +43,8 @@ enum {
   ESP_DEVICE = 4,
   ESP_NUMERICAL = 5,
   ESP_IO = 6,
-  ESP_INTERNAL = 7
+  ESP_INTERNAL = 7,
+  ESP_CANCELLED = 8
 };
 
 // Element types, in the order of the safetensors library. espalier.tensor.DType mirrors it by
@@ -92,6 +93,10 @@ ESP_EXPORT const char* esp_cpu_features(void) ESP_NOEXCEPT;
 // calling thread at a time.
 ESP_EXPORT esp_status esp_context_create(int32_t threads, esp_context** out) ESP_NOEXCEPT;
 ESP_EXPORT esp_status esp_context_destroy(esp_context* ctx) ESP_NOEXCEPT;
+// Asks the long operations (gram, quadratic_form, cholesky_reversed, gptq_solve) that run on ctx,
+// or will, to return CANCELLED at their next step; their outputs are undefined then. For good. From
+// any thread, also from one that must not wait, while ctx exists.
+ESP_EXPORT void esp_context_cancel(esp_context* ctx) ESP_NOEXCEPT;
 ESP_EXPORT int32_t esp_context_threads(const esp_context* ctx) ESP_NOEXCEPT;
 
 // Opens an OpenBLAS shared library for dense fp32/fp64 products; it is always run single-threaded
@@ -336,10 +341,19 @@ ESP_EXPORT esp_status esp_unpack(esp_context* ctx, int64_t rows, int64_t cols, i
 // practice.
 ESP_EXPORT esp_status esp_gram(esp_context* ctx, int64_t tokens, int64_t k, esp_dtype dtype,
                                const void* x, int64_t ldx, double* h) ESP_NOEXCEPT;
-// *value = tr(D H D^T); d fp32 [rows, k] ldd, h fp64 [k, k] of which only the upper triangle is
-// read; D^T D as esp_gram has it, the rest in fp64.
-ESP_EXPORT esp_status esp_quadratic_form(esp_context* ctx, int64_t rows, int64_t k, const float* d,
-                                         int64_t ldd, const double* h, double* value) ESP_NOEXCEPT;
+// *value = tr(D H D^T), D = a - b, or a where b is NULL; a, b fp32 [rows, k] ld; h fp64 [k, k] of
+// which only the upper triangle is read, or NULL for the identity. D^T D as esp_gram has it, the
+// rest in fp64; all in fp64 without h.
+ESP_EXPORT esp_status esp_quadratic_form(esp_context* ctx, int64_t rows, int64_t k, const float* a,
+                                         const float* b, int64_t ld, const double* h,
+                                         double* value) ESP_NOEXCEPT;
+// to[r, i] = from[r, order[i]], or with `back` to[r, order[i]] = from[r, i]; [rows, cols] of
+// elements of 1 or 4 bytes, ld = cols. order is a permutation: INVALID_ARGUMENT when an entry is
+// outside.
+ESP_EXPORT esp_status esp_permute_columns(esp_context* ctx, int64_t rows, int64_t cols,
+                                          int32_t element_bytes, const void* from,
+                                          const int32_t* order, int32_t back,
+                                          void* to) ESP_NOEXCEPT;
 // h [n, n], upper triangle: h[r, c] = scale * gram[order[r], order[c]] beside the diagonal,
 // h[r, r] = diagonal[order[r]]. gram: upper triangle read; order [n] or NULL (as it is). The lower
 // triangle of h is left alone.

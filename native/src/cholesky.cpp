@@ -139,6 +139,7 @@ esp_status esp_cholesky_reversed(esp_context* ctx, int64_t n, double* h, int64_t
       scratch(ctx, 0, (doubles + parts * cells) * static_cast<int64_t>(sizeof(double))));
   if (strips == nullptr) return fail(ESP_OUT_OF_MEMORY, "cholesky_reversed: no memory for a block");
   for (int64_t b = ceil_div(n, block) - 1; b >= 0; b--) {
+    if (cancelled(ctx)) return fail(ESP_CANCELLED, "%s: cancelled", op);
     const int64_t count = min_of(block, n - b * block);
     const columns part{n,
                        h,

@@ -43,6 +43,7 @@ struct esp_context {
   scratch_block blocks[max_threads];
   // The function that serves an operation stands at the number of its reference row.
   void (*kernels[row_count])() = {};
+  std::atomic<bool> cancelled{false};
 
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
@@ -195,6 +196,10 @@ void* scratch(esp_context* ctx, int32_t worker, int64_t bytes) {
   return block.address;
 }
 
+bool cancelled(const esp_context* ctx) {
+  return ctx->cancelled.load(std::memory_order_relaxed);
+}
+
 void (*choose(const esp_context* ctx, row reference))() {
   return ctx->kernels[static_cast<int32_t>(reference)];
 }
@@ -244,6 +249,10 @@ esp_status esp_context_create(int32_t threads, esp_context** out) noexcept {
 esp_status esp_context_destroy(esp_context* ctx) noexcept {
   if (ctx != nullptr) shut_down(ctx);
   return ESP_OK;
+}
+
+void esp_context_cancel(esp_context* ctx) noexcept {
+  if (ctx != nullptr) ctx->cancelled.store(true, std::memory_order_relaxed);
 }
 
 int32_t esp_context_threads(const esp_context* ctx) noexcept {

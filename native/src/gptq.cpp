@@ -116,8 +116,7 @@ void load_factor(const problem& g, const panels& s, int64_t start, int64_t end) 
     const double* const from = g.u + k * g.cols + start;
     float* const to = s.u + k * outer_width;
     // Every row lies on another page, which the processor does not look ahead to by itself.
-    for (int64_t j = 0; j < whole && k + 8 < end; j += 8)
-      __builtin_prefetch(from + 8 * g.cols + j);
+    for (int64_t j = 0; j < whole && k + 8 < end; j += 8) __builtin_prefetch(from + 8 * g.cols + j);
     for (int64_t j = 0; j < whole; j += outer_width) {
       for (int64_t c = 0; c < outer_width; c += 2) narrow(from + j + c, to + j * g.depth() + c);
     }
@@ -251,6 +250,7 @@ struct part {
 // The tiles of one worker on their way through the columns.
 struct rows_of_worker {
   const problem& g;
+  const esp_context* ctx;
   panels s;
   int64_t first_row, last_row;
 
@@ -264,7 +264,8 @@ struct rows_of_worker {
 
   template <class F>
   void each_block(int64_t first, int64_t last, int64_t step, const F& act) const {
-    for (int64_t start = first; start < last; start += step) {
+    // What a cancelled solve leaves behind is not used; the caller tells.
+    for (int64_t start = first; start < last && !cancelled(ctx); start += step) {
       const int64_t end = min_of(last, start + step);
       load_factor(g, s, start, end);
       each_tile(start, end, [&](const part& here) {
@@ -377,7 +378,7 @@ extern "C" esp_status esp_gptq_solve(esp_context* ctx, int64_t rows, int64_t col
       return fail(ESP_OUT_OF_MEMORY, "gptq_solve: %lld bytes, expected that much free memory",
                   static_cast<long long>(bytes));
     }
-    rows_of_worker mine{g, {}, t * height, min_of(rows, (t + 1) * height)};
+    rows_of_worker mine{g, ctx, {}, t * height, min_of(rows, (t + 1) * height)};
     lay_out(g, memory, &mine.s);
     if (fixed_group == nullptr && group == cols) {
       for (int64_t r = mine.first_row; r < mine.last_row; r++)
@@ -390,6 +391,7 @@ extern "C" esp_status esp_gptq_solve(esp_context* ctx, int64_t rows, int64_t col
     } else {
       mine.solve_wide();
     }
+    if (cancelled(ctx)) return fail(ESP_CANCELLED, "gptq_solve: cancelled");
     return static_cast<esp_status>(ESP_OK);
   });
 }

@@ -25,28 +25,41 @@ void upper_tile(int64_t t, int64_t* i, int64_t* j) {
   *i = t - column * (column + 1) / 2;
 }
 
-inline float element(const void* x, esp_dtype dtype, int64_t at) {
-  if (dtype == ESP_F32) return static_cast<const float*>(x)[at];
-  const uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(x)[at]) << 16;
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
+// Rows of x, or of x - minus.
+struct operand {
+  const void* x;  // [rows, k] ld
+  int64_t ld;
+  esp_dtype dtype;
+  const float* minus;  // as x, or null; x is F32 then
 
-// strips [count of strips, depth, outer_width] of the columns from first_strip on; columns past k
-// are 0. The tile's strips together, so that every row is read in one piece.
-void fill_strips(int64_t first_strip, int64_t last_strip, int64_t k, int64_t depth, const void* x,
-                 int64_t ldx, esp_dtype dtype, float* strips) {
+  float at(int64_t i) const {
+    if (dtype == ESP_F32) {
+      const float value = static_cast<const float*>(x)[i];
+      return minus == nullptr ? value : value - minus[i];
+    }
+    const uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(x)[i]) << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+  }
+};
+
+// The rows first .. first + depth - 1 of the columns of some strips, the strips together, so that
+// every row is read in one piece. Columns past k are 0.
+void fill_strips(const operand& from, int64_t first_strip, int64_t last_strip, int64_t k,
+                 int64_t first, int64_t depth, float* strips) {
   for (int64_t t = 0; t < depth; t++) {
     for (int64_t s = first_strip; s < last_strip; s++) {
       float* const to = strips + s * strip + t * outer_width;
-      const int64_t at = t * ldx + s * outer_width;
+      const int64_t at = (first + t) * from.ld + s * outer_width;
       const int64_t width = min_of(outer_width, k - s * outer_width);
-      if (width == outer_width && dtype == ESP_F32) {
-        memcpy(to, static_cast<const float*>(x) + at, outer_width * sizeof(float));
+      if (width == outer_width && from.dtype == ESP_F32) {
+        memcpy(to, static_cast<const float*>(from.x) + at, outer_width * sizeof(float));
+        for (int64_t c = 0; from.minus != nullptr && c < outer_width; c++)
+          to[c] -= from.minus[at + c];
         continue;
       }
-      for (int64_t c = 0; c < width; c++) to[c] = element(x, dtype, at + c);
+      for (int64_t c = 0; c < width; c++) to[c] = from.at(at + c);
       for (int64_t c = width; c < outer_width; c++) to[c] = 0.0f;
     }
   }
@@ -55,16 +68,15 @@ void fill_strips(int64_t first_strip, int64_t last_strip, int64_t k, int64_t dep
 // Runs act(t, a, b, depth, i, j) for every pair of strips i <= j of every tile t of the triangle
 // and every step of rows, strips a and b.
 template <class F>
-esp_status each_pair(esp_context* ctx, int64_t rows, int64_t k, const void* x, int64_t ldx,
-                     esp_dtype dtype, float* strips, const F& act) {
+esp_status each_pair(const char* op, esp_context* ctx, int64_t rows, int64_t k, const operand& from,
+                     float* strips, const F& act) {
   const int64_t count = ceil_div(k, outer_width);
   const int64_t side = ceil_div(count, tile);
-  const int64_t bytes = dtype == ESP_F32 ? 4 : 2;
   for (int64_t first = 0; first < rows; first += step) {
+    if (cancelled(ctx)) return fail(ESP_CANCELLED, "%s: cancelled", op);
     const int64_t depth = min_of(step, rows - first);
-    const void* const from = static_cast<const char*>(x) + first * ldx * bytes;
     esp_status status = parallel_tiles(ctx, side, [&](int64_t t, int32_t) -> esp_status {
-      fill_strips(t * tile, min_of(count, (t + 1) * tile), k, depth, from, ldx, dtype, strips);
+      fill_strips(from, t * tile, min_of(count, (t + 1) * tile), k, first, depth, strips);
       return ESP_OK;
     });
     if (status != ESP_OK) return status;
@@ -80,6 +92,28 @@ esp_status each_pair(esp_context* ctx, int64_t rows, int64_t k, const void* x, i
     if (status != ESP_OK) return status;
   }
   return ESP_OK;
+}
+
+// At most 256 partial sums over rows, added in order.
+esp_status sum_of_squares(esp_context* ctx, int64_t rows, int64_t k, const operand& from,
+                          double* value) {
+  constexpr int64_t tasks = 256;
+  double partial[tasks] = {};
+  const int64_t share = ceil_div(rows, tasks);
+  const esp_status status =
+      parallel_tiles(ctx, ceil_div(rows, share), [&](int64_t task, int32_t) -> esp_status {
+        double sum = 0.0;
+        for (int64_t r = task * share; r < min_of(rows, (task + 1) * share); r++) {
+          for (int64_t c = 0; c < k; c++) {
+            const double x = static_cast<double>(from.at(r * from.ld + c));
+            sum += x * x;
+          }
+        }
+        partial[task] = sum;
+        return ESP_OK;
+      });
+  for (int64_t task = 0; task < tasks; task++) *value += partial[task];
+  return status;
 }
 
 }  // namespace
@@ -103,7 +137,7 @@ esp_status esp_gram(esp_context* ctx, int64_t rows, int64_t k, esp_dtype dtype, 
   if (strips == nullptr) return fail(ESP_OUT_OF_MEMORY, "gram: no memory for the rows");
   outer_f32_kernel* const product = ESP_KERNEL(ctx, outer_f32);
   return each_pair(
-      ctx, rows, k, x, ldx, dtype, strips,
+      "gram", ctx, rows, k, operand{x, ldx, dtype, nullptr}, strips,
       [&](int64_t, const float* a, const float* b, int64_t depth, int64_t i, int64_t j) {
         double* const to = h + i * outer_width * k + j * outer_width;
         const int64_t height = min_of(outer_width, k - i * outer_width);
@@ -122,8 +156,8 @@ esp_status esp_gram(esp_context* ctx, int64_t rows, int64_t k, esp_dtype dtype, 
 }
 
 // tr(D H D^T) = sum over i, j of H_ij (D^T D)_ij: the Gram matrix of D, of which no cell is kept.
-esp_status esp_quadratic_form(esp_context* ctx, int64_t rows, int64_t k, const float* d,
-                              int64_t ldd, const double* h, double* value) noexcept {
+esp_status esp_quadratic_form(esp_context* ctx, int64_t rows, int64_t k, const float* a,
+                              const float* b, int64_t ld, const double* h, double* value) noexcept {
   using namespace esp;
   const char* const op = "quadratic_form";
   ESP_REQUIRE(op, ctx != nullptr, "a context", ctx != nullptr);
@@ -132,9 +166,9 @@ esp_status esp_quadratic_form(esp_context* ctx, int64_t rows, int64_t k, const f
   ESP_REQUIRE(op, value != nullptr, "an address", value != nullptr);
   *value = 0.0;
   if (rows == 0 || k == 0) return ESP_OK;
-  ESP_REQUIRE(op, ldd >= k, "ldd >= k", ldd);
-  ESP_REQUIRE(op, d != nullptr, "an address", d != nullptr);
-  ESP_REQUIRE(op, h != nullptr, "an address", h != nullptr);
+  ESP_REQUIRE(op, ld >= k, "ld >= k", ld);
+  ESP_REQUIRE(op, a != nullptr, "an address", a != nullptr);
+  if (h == nullptr) return sum_of_squares(ctx, rows, k, operand{a, ld, ESP_F32, b}, value);
   const int64_t floats = ceil_div(k, outer_width) * strip;
   const int64_t side = ceil_div(k, outer_width * tile);
   const int64_t tiles = side * (side + 1) / 2;
@@ -147,10 +181,10 @@ esp_status esp_quadratic_form(esp_context* ctx, int64_t rows, int64_t k, const f
   for (int64_t t = 0; t < tiles; t++) partial[t] = 0.0;
   outer_f32_kernel* const product = ESP_KERNEL(ctx, outer_f32);
   const esp_status status = each_pair(
-      ctx, rows, k, d, ldd, ESP_F32, strips,
-      [&](int64_t t, const float* a, const float* b, int64_t depth, int64_t i, int64_t j) {
+      op, ctx, rows, k, operand{a, ld, ESP_F32, b}, strips,
+      [&](int64_t t, const float* left, const float* right, int64_t depth, int64_t i, int64_t j) {
         double gram[cells] = {};
-        product(depth, a, b, gram, outer_width);
+        product(depth, left, right, gram, outer_width);
         const int64_t height = min_of(outer_width, k - i * outer_width);
         const int64_t width = min_of(outer_width, k - j * outer_width);
         double sum = 0.0;

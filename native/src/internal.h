@@ -98,6 +98,9 @@ esp_status parallel_tiles(esp_context* ctx, int64_t tiles, F&& f) {
 // OUT_OF_MEMORY). Not zeroed.
 void* scratch(esp_context* ctx, int32_t worker, int64_t bytes);
 
+// True once esp_context_cancel was called: long operations ask between their steps.
+bool cancelled(const esp_context* ctx);
+
 // ---- vendor BLAS (opened by esp_blas_open; scalar loops otherwise)
 // -------------------------------------
 

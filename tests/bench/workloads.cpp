@@ -422,10 +422,10 @@ void solvers(const pools& data, const visitor& visit) {
     auto zeros = std::make_shared<std::vector<int8_t>>(scales->size());
     auto codes = std::make_shared<std::vector<int8_t>>(weights->size());
     workload w;
-    w.operations = {"gptq_columns", "gptq_preview"};
+    w.operations = {"gptq_columns", "gptq_preview", "outer_f32"};
     w.name = "gptq_columns, gptq_preview";
     w.shape = shape("%lldx%lld 4 bits", rows, n);
-    w.limit = ceiling::fp64;
+    w.limit = ceiling::fp32;
     w.work = static_cast<double>(rows) * static_cast<double>(n * n);
     w.prepare = [=, &data] {
       memcpy(weights->data(), data.floats(rows * n, 0), weights->size() * sizeof(float));
@@ -441,30 +441,36 @@ void solvers(const pools& data, const visitor& visit) {
   auto work = std::make_shared<std::vector<double>>(cells);
   {
     workload w;
+    w.operations = {"outer_f32"};
     w.name = "gram";
     w.shape = shape("tokens=%lld k=%lld", 2 * rows, n);
-    w.limit = ceiling::fp64;
+    w.limit = ceiling::fp32;
     w.work = 2.0 * static_cast<double>(rows) * static_cast<double>(n * (n + 1));
     w.run = [=, &data](esp_context* ctx, int64_t turn) {
-      return esp_gram(ctx, 2 * rows, n, data.floats(2 * rows * n, turn), n, work->data());
+      return esp_gram(ctx, 2 * rows, n, ESP_F32, data.floats(2 * rows * n, turn), n, work->data());
     };
+    w.restore = [=] { memset(work->data(), 0, cells * sizeof(double)); };
+    w.outputs = {{work->data(), n * n, element::f64, 0}};
     visit(w);
   }
   {
     workload w;
+    w.operations = {"outer_f32"};
     w.name = "quadratic_form";
     w.shape = shape("%lldx%lld", rows, n);
-    w.limit = ceiling::fp64;
-    w.work = 2.0 * static_cast<double>(rows) * static_cast<double>(n * n);
+    w.limit = ceiling::fp32;
+    w.work = static_cast<double>(rows) * static_cast<double>(n * (n + 1));
     auto value = std::make_shared<double>(0);
     w.run = [=, &data](esp_context* ctx, int64_t turn) {
-      return esp_quadratic_form(ctx, rows, n, data.floats(rows * n, turn), n, h->data(),
+      return esp_quadratic_form(ctx, rows, n, data.floats(rows * n, turn), nullptr, n, h->data(),
                                 value.get());
     };
+    w.outputs = {{value.get(), 1, element::f64, 0}};
     visit(w);
   }
   {
     workload w;
+    w.operations = {"outer_f64"};
     w.name = "cholesky_reversed";
     w.shape = shape("%lldx%lld", n, n);
     w.limit = ceiling::fp64;
@@ -474,6 +480,7 @@ void solvers(const pools& data, const visitor& visit) {
       int64_t pivot = 0;
       return esp_cholesky_reversed(ctx, n, work->data(), &pivot);
     };
+    w.outputs = {{work->data(), n * n, element::f64, 0}};
     visit(w);
   }
 }

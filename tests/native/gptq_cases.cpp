@@ -204,9 +204,10 @@ double error_of(const instance& i, const float* result) {
   buffer<float> d(i.w.size());
   for (int64_t k = 0; k < d.size(); k++) d[k] = i.w[k] - result[k];
   double value = 0;
-  expect_status(ESP_OK,
-                esp_quadratic_form(context(), i.t.rows, i.t.cols, d, i.t.cols, i.h.data(), &value),
-                "quadratic_form");
+  expect_status(
+      ESP_OK,
+      esp_quadratic_form(context(), i.t.rows, i.t.cols, d, nullptr, i.t.cols, i.h.data(), &value),
+      "quadratic_form");
   return value;
 }
 

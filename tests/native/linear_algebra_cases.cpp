@@ -187,7 +187,7 @@ CASE(quadratic_form_is_a_trace) {
       same_bytes(
           "quadratic_form", 1,
           [&](esp_context* ctx, double* out) {
-            expect_status(ESP_OK, esp_quadratic_form(ctx, rows, k, d, ld, h, out),
+            expect_status(ESP_OK, esp_quadratic_form(ctx, rows, k, d, nullptr, ld, h, out),
                           "quadratic_form");
           },
           &value);
@@ -207,6 +207,96 @@ CASE(quadratic_form_is_a_trace) {
              "rows=%lld k=%lld: %.17g", static_cast<long long>(rows), static_cast<long long>(k),
              value);
     }
+  }
+}
+
+CASE(quadratic_form_takes_a_difference_and_the_identity) {
+  for (int64_t rows : {1, 3, 257, 600}) {
+    for (int64_t k : {1, 16, 33}) {
+      buffer<float> a(rows * k), b(a.size()), d(a.size());
+      buffer<double> h(k * k);
+      fill(a, inputs::uniform, 15);
+      fill(b, inputs::uniform, 16);
+      positive_definite(k, h, 17);
+      double squares = 0, direct = 0, difference = 0, plain = 0;
+      for (int64_t i = 0; i < d.size(); i++) {
+        d[i] = a[i] - b[i];
+        squares += static_cast<double>(d[i]) * static_cast<double>(d[i]);
+      }
+      expect_status(ESP_OK, esp_quadratic_form(context(), rows, k, d, nullptr, k, h, &direct),
+                    "quadratic_form");
+      expect_status(ESP_OK, esp_quadratic_form(context(), rows, k, a, b, k, h, &difference),
+                    "quadratic_form");
+      same_bytes(
+          "quadratic_form", 1,
+          [&](esp_context* ctx, double* out) {
+            expect_status(ESP_OK, esp_quadratic_form(ctx, rows, k, a, b, k, nullptr, out),
+                          "quadratic_form");
+          },
+          &plain);
+      expect(direct == difference, "rows=%lld k=%lld: %.17g, %.17g", static_cast<long long>(rows),
+             static_cast<long long>(k), direct, difference);
+      expect(fabs(plain - squares) <= 1e-12 * squares, "rows=%lld k=%lld: %.17g, %.17g",
+             static_cast<long long>(rows), static_cast<long long>(k), plain, squares);
+    }
+  }
+}
+
+CASE(permuted_columns_come_back) {
+  for (int64_t cols : {1, 7, 64}) {
+    const int64_t rows = 35;
+    buffer<float> x(rows * cols), y(x.size()), z(x.size());
+    buffer<int8_t> codes(x.size()), there(x.size()), back(x.size());
+    buffer<int32_t> order(cols);
+    fill(x, inputs::uniform, 18);
+    fill_integers(codes.data(), codes.size(), -128, 127, inputs::uniform, 19);
+    for (int64_t i = 0; i < cols; i++) order[i] = static_cast<int32_t>((5 * i + 3) % cols);
+    expect_status(ESP_OK, esp_permute_columns(context(3), rows, cols, 4, x, order, 0, y),
+                  "permute_columns");
+    expect_status(ESP_OK, esp_permute_columns(context(3), rows, cols, 4, y, order, 1, z),
+                  "permute_columns");
+    expect_status(ESP_OK, esp_permute_columns(context(), rows, cols, 1, codes, order, 0, there),
+                  "permute_columns");
+    expect_status(ESP_OK, esp_permute_columns(context(), rows, cols, 1, there, order, 1, back),
+                  "permute_columns");
+    int64_t wrong = 0;
+    for (int64_t i = 0; i < x.size(); i++) {
+      const int64_t from = i / cols * cols + order[i % cols];
+      wrong += y[i] != x[from] || z[i] != x[i] || there[i] != codes[from] || back[i] != codes[i];
+    }
+    expect(wrong == 0, "cols=%lld: %lld wrong", static_cast<long long>(cols),
+           static_cast<long long>(wrong));
+    order[0] = static_cast<int32_t>(cols);
+    expect_status(ESP_INVALID_ARGUMENT,
+                  esp_permute_columns(context(), rows, cols, 4, x, order, 0, y), "permute_columns");
+  }
+}
+
+CASE(a_cancelled_context_ends_the_long_operations) {
+  for (int32_t threads : {1, 3}) {
+    esp_context* ctx = nullptr;
+    expect_status(ESP_OK, esp_context_create(threads, &ctx), "context_create");
+    const int64_t n = 32;
+    buffer<float> x(n * n), scales(n);
+    buffer<double> h(n * n);
+    buffer<int8_t> zeros(n), codes(n * n);
+    positive_definite(n, h, 20);
+    double value = 0;
+    int64_t pivot = 0;
+    const auto each = [&](esp_status wanted) {
+      expect_status(wanted, esp_quadratic_form(ctx, n, n, x, nullptr, n, h, &value),
+                    "quadratic_form");
+      expect_status(
+          wanted, esp_gptq_solve(ctx, n, n, x, h, 4, 1, n, nullptr, ESP_F32, scales, zeros, codes),
+          "gptq_solve");
+      expect_status(wanted, esp_cholesky_reversed(ctx, n, h, &pivot), "cholesky_reversed");
+      expect_status(wanted, esp_gram(ctx, n, n, ESP_F32, x, n, h), "gram");
+    };
+    each(ESP_OK);
+    esp_context_cancel(ctx);
+    positive_definite(n, h, 20);
+    each(ESP_CANCELLED);
+    esp_context_destroy(ctx);
   }
 }
 
@@ -275,9 +365,10 @@ CASE(linear_algebra_refuses_bad_arguments) {
   expect_status(ESP_INVALID_ARGUMENT, esp_hessian(context(), 4, h, 1, order, h, h), "hessian");
   expect_status(ESP_INVALID_ARGUMENT, esp_hessian(context(), 4, h, 1, nullptr, nullptr, h),
                 "hessian");
-  expect_status(ESP_INVALID_ARGUMENT, esp_quadratic_form(context(), 4, 4, x, 3, h, &value),
+  expect_status(ESP_INVALID_ARGUMENT, esp_quadratic_form(context(), 4, 4, x, nullptr, 3, h, &value),
                 "quadratic_form");
-  expect_status(ESP_OK, esp_quadratic_form(context(), 0, 4, x, 4, h, &value), "quadratic_form");
+  expect_status(ESP_OK, esp_quadratic_form(context(), 0, 4, x, nullptr, 4, h, &value),
+                "quadratic_form");
   expect(value == 0, "no rows: %g", value);
   expect_status(ESP_INVALID_ARGUMENT, esp_cholesky_reversed(context(), -1, h, &pivot),
                 "cholesky_reversed");

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "harness.h"
+#include "layout/power.h"
 
 using namespace cases;
 
@@ -141,6 +142,24 @@ CASE(the_minimum_maximum_range_is_the_definition) {
       expect(asymmetric.zeros[at] == zero, "zero %d of group %lld, expected %g",
              asymmetric.zeros[at], static_cast<long long>(g), zero);
     }
+  }
+}
+
+// The bound that layout/power.h states, on 100 values between neighbouring powers of two.
+CASE(powers_keep_their_bound) {
+  for (float p : {0.5f, 1.0f, 2.0f, 2.4f, 4.0f}) {
+    int64_t wrong = 0;
+    for (double exponent = -30; exponent <= 30; exponent += 0.01) {
+      const float x = static_cast<float>(exp2(exponent));
+      const double exact = pow(static_cast<double>(x), static_cast<double>(p));
+      const double logarithm = fabs(static_cast<double>(p) * log2(static_cast<double>(x)));
+      const double found = static_cast<double>(esp::power_of(x, p));
+      if (logarithm < 120) wrong += !(fabs(found / exact - 1) <= 3e-7 + 1.2e-7 * logarithm);
+    }
+    expect(wrong == 0, "p=%g: %lld wrong", static_cast<double>(p), static_cast<long long>(wrong));
+    const double nothing = static_cast<double>(esp::power_of(0.0f, p));
+    expect(nothing <= fmax(exp2(-126), 1.01 * exp2(-127 * static_cast<double>(p))), "0^%g = %g",
+           static_cast<double>(p), nothing);
   }
 }
 

@@ -8,8 +8,6 @@ import espalier.report.Event;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
-import java.nio.ByteBuffer;
-import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -94,12 +92,17 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
                   + " apart"));
     }
     Quantized result = solve(input, factor, context);
-    double error =
-        LayerError.relative(context, input.weight(), Rtn.values(result, context), statistics);
-    Quantized nearest = Rtn.nearest(input, Quantize.Ties.TO_EVEN, context);
+    double energy = LayerError.energy(context, input.weight(), statistics);
+    double error = error(input, result, energy, context);
     double nearestError =
-        LayerError.relative(context, input.weight(), Rtn.values(nearest, context), statistics);
+        error(input, Rtn.nearest(input, Quantize.Ties.TO_EVEN, context), energy, context);
     return new LinearResult(result, error, nearestError, List.copyOf(events));
+  }
+
+  private static double error(
+      LinearInput input, Quantized result, double energy, Context context) {
+    return LayerError.relative(
+        context, input.weight(), Rtn.values(result, context), input.statistics(), energy);
   }
 
   private static Quantized solve(LinearInput input, HessianFactor factor, Context context) {
@@ -113,7 +116,14 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
     Tensor scales = context.allocate(DType.F32, rows, columns / group);
     Tensor zeros = context.allocate(DType.I8, rows, columns / group);
     Tensor codes = context.allocate(DType.I8, rows, columns);
-    Tensor work = ordered(context, weight, order);
+    Tensor channels = order == null ? null : context.ints(order, columns);
+    Tensor work =
+        order == null
+            ? context.allocate(DType.F32, rows, columns)
+            : LinearAlgebra.permuted(context, weight, channels, false);
+    if (order == null) {
+      work.buffer().put(weight.buffer());
+    }
     Tensor fixedGroup = null;
     // A searched range is a property of the original weights, like the static groups of act-order.
     if (order != null || input.range().grid() > 0) {
@@ -133,7 +143,9 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
         scales,
         zeros,
         codes);
-    return Rtn.packed(input, context, scales, zeros, restored(context, codes, order));
+    Tensor inPlace =
+        order == null ? codes : LinearAlgebra.permuted(context, codes, channels, true);
+    return Rtn.packed(input, context, scales, zeros, inPlace);
   }
 
   /** Returns the group of every processed column. */
@@ -143,36 +155,5 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
       groups[i] = (int) ((order == null ? i : order[i]) / group);
     }
     return groups;
-  }
-
-  /** Returns a copy of the weights with columns in processing order. */
-  private static Tensor ordered(Context context, Tensor weight, int[] order) {
-    long columns = weight.dimension(1);
-    Tensor work = context.allocate(DType.F32, weight.shape().toArray());
-    for (long row = 0; row < weight.dimension(0); row++) {
-      FloatBuffer from = weight.buffer(row * columns * 4, columns * 4).asFloatBuffer();
-      FloatBuffer to = work.buffer(row * columns * 4, columns * 4).asFloatBuffer();
-      for (int i = 0; i < columns; i++) {
-        to.put(i, from.get(order == null ? i : order[i]));
-      }
-    }
-    return work;
-  }
-
-  /** Returns the codes with columns back in their original order. */
-  private static Tensor restored(Context context, Tensor codes, int[] order) {
-    if (order == null) {
-      return codes;
-    }
-    long columns = codes.dimension(1);
-    Tensor result = context.allocate(DType.I8, codes.shape().toArray());
-    for (long row = 0; row < codes.dimension(0); row++) {
-      ByteBuffer from = codes.buffer(row * columns, columns);
-      ByteBuffer to = result.buffer(row * columns, columns);
-      for (int i = 0; i < columns; i++) {
-        to.put(order[i], from.get(i));
-      }
-    }
-    return result;
   }
 }

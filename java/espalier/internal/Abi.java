@@ -28,6 +28,8 @@ public final class Abi {
 
   public static native int esp_context_destroy(@Cast("esp_context*") long ctx);
 
+  public static native void esp_context_cancel(@Cast("esp_context*") long ctx);
+
   public static native int esp_context_threads(@Cast("const esp_context*") long ctx);
 
   public static native int esp_blas_open(String path);
@@ -390,10 +392,21 @@ public final class Abi {
       @Cast("esp_context*") long ctx,
       long rows,
       long k,
-      @Cast("const float*") long d,
-      long ldd,
+      @Cast("const float*") long a,
+      @Cast("const float*") long b,
+      long ld,
       @Cast("const double*") long h,
       @Cast("double*") long value);
+
+  public static native int esp_permute_columns(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      int elementBytes,
+      @Cast("const void*") long from,
+      @Cast("const int32_t*") long order,
+      int back,
+      @Cast("void*") long to);
 
   public static native int esp_hessian(
       @Cast("esp_context*") long ctx,

@@ -17,6 +17,7 @@ public final class Native {
   public static final int DEVICE = 4;
   public static final int NUMERICAL = 5;
   public static final int IO = 6;
+  public static final int CANCELLED = 8;
 
   private Native() {}
 
@@ -53,6 +54,7 @@ public final class Native {
       case UNSUPPORTED -> throw EspalierException.unsupported(message, "Look for a newer version.");
       case OUT_OF_MEMORY, DEVICE ->
           throw EspalierException.resource(message, "Free memory or use a smaller model.", null);
+      case CANCELLED -> throw new EspalierException(Kind.INTERRUPTED, message);
       case IO -> throw EspalierException.input(message, "Check that the file is readable.");
       default -> throw new EspalierException(Kind.FAILED, message);
     }

@@ -52,15 +52,62 @@ public final class LinearAlgebra {
             h.address()));
   }
 
-  /** Returns tr(D H Dᵀ) of d F32 [rows, k] and h F64 [k, k], whose upper triangle is read. */
-  public static double quadraticForm(Context context, Tensor d, Tensor h) {
-    long k = matrix("d", d, DType.F32).dimension(1);
-    shaped("h", h, DType.F64, k, k);
+  /** Returns tr(A H Aᵀ) of a F32 [rows, k] and h F64 [k, k], whose upper triangle is read. */
+  public static double quadraticForm(Context context, Tensor a, Tensor h) {
+    return quadraticForm(context, a, null, h);
+  }
+
+  /**
+   * Returns tr(D H Dᵀ), D = a − b, of F32 matrices [rows, k] and h F64 [k, k], whose upper triangle
+   * is read.
+   *
+   * @param b null for zeros
+   * @param h null for the identity
+   */
+  public static double quadraticForm(Context context, Tensor a, Tensor b, Tensor h) {
+    long rows = matrix("a", a, DType.F32).dimension(0);
+    long k = a.dimension(1);
+    if (b != null) {
+      shaped("b", b, DType.F32, rows, k);
+    }
+    if (h != null) {
+      shaped("h", h, DType.F64, k, k);
+    }
     Words value = new Words(1);
     Native.check(
         Abi.esp_quadratic_form(
-            context.handle(), d.dimension(0), k, d.address(), k, h.address(), value.address(0)));
+            context.handle(),
+            rows,
+            k,
+            a.address(),
+            optional(b),
+            k,
+            optional(h),
+            value.address(0)));
     return value.getDouble(0);
+  }
+
+  /**
+   * Returns, in the current scope, a matrix of I8 or F32 with its columns in another order.
+   *
+   * @param order I32 [columns]: the old column of every new one, or with {@code back} the reverse
+   */
+  public static Tensor permuted(Context context, Tensor matrix, Tensor order, boolean back) {
+    long rows = matrix("matrix", matrix, matrix.dtype()).dimension(0);
+    long columns = matrix.dimension(1);
+    shaped("order", order, DType.I32, columns);
+    Tensor result = context.allocate(matrix.dtype(), rows, columns);
+    Native.check(
+        Abi.esp_permute_columns(
+            context.handle(),
+            rows,
+            columns,
+            (int) matrix.dtype().bytes(1),
+            matrix.address(),
+            order.address(),
+            back ? 1 : 0,
+            result.address()));
+    return result;
   }
 
   /**

@@ -42,6 +42,15 @@ public final class Context implements AutoCloseable {
     return handle;
   }
 
+  /**
+   * Makes the long solver operations that run on this context, or will, end soon with an {@link
+   * espalier.report.EspalierException} (INTERRUPTED). For good; the one method that another thread
+   * may call, while the context is open.
+   */
+  public void cancel() {
+    Abi.esp_context_cancel(handle());
+  }
+
   public int threads() {
     return threads;
   }

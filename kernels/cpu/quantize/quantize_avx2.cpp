@@ -19,6 +19,7 @@ namespace {
 
 struct vectors_avx2 {
   using f32 = __m256;
+  using i32 = __m256i;
   static constexpr int64_t lanes = 8;
   static f32 load(const float* p) { return _mm256_loadu_ps(p); }
   static void store(float* p, f32 x) { _mm256_storeu_ps(p, x); }
@@ -29,6 +30,22 @@ struct vectors_avx2 {
   static f32 div(f32 a, f32 b) { return _mm256_div_ps(a, b); }
   static f32 min(f32 a, f32 b) { return _mm256_min_ps(a, b); }
   static f32 max(f32 a, f32 b) { return _mm256_max_ps(a, b); }
+  static f32 magnitude(f32 x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
+  static i32 set1(uint32_t x) { return _mm256_set1_epi32(static_cast<int32_t>(x)); }
+  static i32 add(i32 a, i32 b) { return _mm256_add_epi32(a, b); }
+  static i32 sub(i32 a, i32 b) { return _mm256_sub_epi32(a, b); }
+  static i32 left_23(i32 x) { return _mm256_slli_epi32(x, 23); }
+  static i32 right_23(i32 x) { return _mm256_srli_epi32(x, 23); }
+  static i32 bits(f32 x) { return _mm256_castps_si256(x); }
+  static f32 floats(i32 x) { return _mm256_castsi256_ps(x); }
+  static f32 to_f32(i32 x) { return _mm256_cvtepi32_ps(x); }
+  static i32 to_i32(f32 x) { return _mm256_cvtps_epi32(x); }
+  static void accumulate(double* sums, f32 x) {
+    _mm256_storeu_pd(
+        sums, _mm256_add_pd(_mm256_loadu_pd(sums), _mm256_cvtps_pd(_mm256_castps256_ps128(x))));
+    _mm256_storeu_pd(sums + 4, _mm256_add_pd(_mm256_loadu_pd(sums + 4),
+                                             _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1))));
+  }
   static void store_codes(int8_t* p, f32 q) {
     const __m256i words = _mm256_cvtps_epi32(q);
     const __m128i shorts =

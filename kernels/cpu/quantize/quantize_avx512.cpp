@@ -4,7 +4,7 @@
 // Layout    a row of weights, groups of consecutive columns.
 // Tile      one row.
 // Numerics  the bits of the reference; no fused operation.
-// Needs     AVX-512 F.
+// Needs     AVX-512 F, DQ.
 // Tail      quantize_lanes.h.
 #include <immintrin.h>
 
@@ -19,6 +19,7 @@ namespace {
 
 struct vectors_avx512 {
   using f32 = __m512;
+  using i32 = __m512i;
   static constexpr int64_t lanes = 16;
   static f32 load(const float* p) { return _mm512_loadu_ps(p); }
   static void store(float* p, f32 x) { _mm512_storeu_ps(p, x); }
@@ -29,6 +30,22 @@ struct vectors_avx512 {
   static f32 div(f32 a, f32 b) { return _mm512_div_ps(a, b); }
   static f32 min(f32 a, f32 b) { return _mm512_min_ps(a, b); }
   static f32 max(f32 a, f32 b) { return _mm512_max_ps(a, b); }
+  static f32 magnitude(f32 x) { return _mm512_abs_ps(x); }
+  static i32 set1(uint32_t x) { return _mm512_set1_epi32(static_cast<int32_t>(x)); }
+  static i32 add(i32 a, i32 b) { return _mm512_add_epi32(a, b); }
+  static i32 sub(i32 a, i32 b) { return _mm512_sub_epi32(a, b); }
+  static i32 left_23(i32 x) { return _mm512_slli_epi32(x, 23); }
+  static i32 right_23(i32 x) { return _mm512_srli_epi32(x, 23); }
+  static i32 bits(f32 x) { return _mm512_castps_si512(x); }
+  static f32 floats(i32 x) { return _mm512_castsi512_ps(x); }
+  static f32 to_f32(i32 x) { return _mm512_cvtepi32_ps(x); }
+  static i32 to_i32(f32 x) { return _mm512_cvtps_epi32(x); }
+  static void accumulate(double* sums, f32 x) {
+    _mm512_storeu_pd(
+        sums, _mm512_add_pd(_mm512_loadu_pd(sums), _mm512_cvtps_pd(_mm512_castps512_ps256(x))));
+    _mm512_storeu_pd(sums + 8, _mm512_add_pd(_mm512_loadu_pd(sums + 8),
+                                             _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1))));
+  }
   static void store_codes(int8_t* p, f32 q) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(q)));
   }
