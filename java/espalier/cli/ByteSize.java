@@ -37,12 +37,13 @@ final class ByteSize {
           case "GiB" -> 1L << 30;
           case "TiB" -> 1L << 40;
           case "" -> throw refused(option, text, "has no unit");
-          default ->
-              throw refused(option, text, "has the unknown unit '" + matcher.group(2) + "'");
+          default -> throw refused(option, text, "has the unknown unit '" + matcher.group(2) + "'");
         };
     try {
       long bytes =
-          new BigDecimal(matcher.group(1)).multiply(BigDecimal.valueOf(unit)).toBigInteger()
+          new BigDecimal(matcher.group(1))
+              .multiply(BigDecimal.valueOf(unit))
+              .toBigInteger()
               .longValueExact();
       if (bytes > 0) {
         return bytes;

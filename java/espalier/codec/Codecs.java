@@ -50,8 +50,7 @@ public final class Codecs {
   private final String configKey;
   private final List<Group> groups = new ArrayList<>();
 
-  private Codecs(
-      Checkpoint checkpoint, String configKey, JsonNode quantization, boolean outline) {
+  private Codecs(Checkpoint checkpoint, String configKey, JsonNode quantization, boolean outline) {
     this.checkpoint = checkpoint;
     this.outline = outline;
     this.configKey = configKey;

@@ -197,8 +197,7 @@ public final class Compression implements AutoCloseable {
     try (Context.Scope scope = context.scope()) {
       DType scaleType = linear instanceof Dense dense ? dense.matrix().dtype() : DType.F32;
       long rows = memory == null ? 0 : memory.panelRows();
-      LinearResult result =
-          new Panels(planned, linear, scaleType, statistics, context).solve(rows);
+      LinearResult result = new Panels(planned, linear, scaleType, statistics, context).solve(rows);
       Windows.forget(linear);
       Linear kept = keep(scope, result.quantized(), linear);
       double seconds = (System.nanoTime() - start) / 1e9;

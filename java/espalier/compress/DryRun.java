@@ -72,8 +72,7 @@ public final class DryRun {
         replaced.add(stored);
         int scaleBits = Output.scaleType(weight.dtype()).bits();
         Scheme scheme = planned.scheme();
-        double bits =
-            plan.dense() ? scaleBits : scheme.bitsPerWeight(planned.in(), scaleBits);
+        double bits = plan.dense() ? scaleBits : scheme.bitsPerWeight(planned.in(), scaleBits);
         rows.add(new Row(planned, bits));
       } else {
         kept.add(new Kept(weight, planned.reason()));

@@ -49,7 +49,8 @@ public record MachineCache(Path file) {
     }
     long start = System.nanoTime();
     MachineProfile profile = MachineProfile.measure(context);
-    String spent = String.format(Locale.ROOT, "measured now in %.1f s", (System.nanoTime() - start) / 1e9);
+    String spent =
+        String.format(Locale.ROOT, "measured now in %.1f s", (System.nanoTime() - start) / 1e9);
     root.put("schema", SCHEMA);
     root.withObjectProperty("machines").set(key, Json.STRICT.valueToTree(profile));
     return new Found(

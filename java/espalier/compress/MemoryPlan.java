@@ -92,8 +92,7 @@ public final class MemoryPlan {
   }
 
   /** Plans above so many bytes that are resident whatever the run does. */
-  static MemoryPlan above(
-      long base, Model model, Plan plan, Workload work, OptionalLong budget) {
+  static MemoryPlan above(long base, Model model, Plan plan, Workload work, OptionalLong budget) {
     MemoryPlan last = new MemoryPlan(model, plan, work, base, budget, false, 0);
     if (budget.isEmpty() || last.peakBytes() <= budget.getAsLong()) {
       return last;
@@ -338,10 +337,7 @@ public final class MemoryPlan {
     for (PlannedLinear planned : plan.linears()) {
       if (planned.isCompressed() && !plan.dense()) {
         scales +=
-            planned.out()
-                * planned.in()
-                / planned.scheme().group(planned.in())
-                * (Float.BYTES + 1);
+            planned.out() * planned.in() / planned.scheme().group(planned.in()) * (Float.BYTES + 1);
       }
     }
     long head =

@@ -23,11 +23,7 @@ import java.util.Set;
  * @param statistics of the input, or null
  */
 record Panels(
-    PlannedLinear planned,
-    Linear linear,
-    DType scaleType,
-    Statistics statistics,
-    Context context) {
+    PlannedLinear planned, Linear linear, DType scaleType, Statistics statistics, Context context) {
   /** Returns the result for panels of {@code rows} rows; 0 solves the whole at once. */
   LinearResult solve(long rows) {
     if (rows == 0 || rows >= planned.out()) {
@@ -54,13 +50,7 @@ record Panels(
   private LinearResult apply(Tensor weight, Tensor bias) {
     LinearInput input =
         new LinearInput(
-            planned.name(),
-            weight,
-            bias,
-            planned.scheme(),
-            planned.range(),
-            scaleType,
-            statistics);
+            planned.name(), weight, bias, planned.scheme(), planned.range(), scaleType, statistics);
     return planned.method().apply(input, context);
   }
 

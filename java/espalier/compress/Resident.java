@@ -24,7 +24,7 @@ public final class Resident {
     return field("VmHWM:");
   }
 
-  /** A line is {@code VmRSS:     12345 kB}. */
+  /** A line is {@code VmRSS: 12345 kB}. */
   private static long field(String name) {
     try {
       for (String line : Files.readAllLines(STATUS)) {

@@ -48,12 +48,7 @@ final class Samples implements AutoCloseable {
    *     null keeps all of them in memory
    */
   Samples(
-      Context context,
-      Ops ops,
-      Model model,
-      List<int[]> texts,
-      Listener listener,
-      Path folder) {
+      Context context, Ops ops, Model model, List<int[]> texts, Listener listener, Path folder) {
     this.folder = folder;
     this.context = context;
     this.ops = ops;

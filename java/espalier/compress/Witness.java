@@ -65,9 +65,7 @@ final class Witness implements AutoCloseable {
     List<Storage> before = List.copyOf(owned);
     owned.clear();
     for (Tensor tensor :
-        next.input() == null
-            ? List.of(next.residual())
-            : List.of(next.residual(), next.input())) {
+        next.input() == null ? List.of(next.residual()) : List.of(next.residual(), next.input())) {
       scope.release(tensor);
       if (!owned.contains(tensor.storage())) {
         owned.add(tensor.storage());

@@ -41,8 +41,7 @@ public final class Abi {
   public static native int esp_file_map(
       String path, @Cast("void**") long address, @Cast("int64_t*") long size);
 
-  public static native int esp_file_spill(
-      String folder, long bytes, @Cast("void**") long address);
+  public static native int esp_file_spill(String folder, long bytes, @Cast("void**") long address);
 
   public static native int esp_file_unmap(@Cast("void*") long address, long size);
 

@@ -365,8 +365,7 @@ public final class Model implements AutoCloseable {
           step >= flat.elements() ? flat : flat.rows(from, Math.min(flat.elements(), from + step));
       try (Context.Scope scope = context.scope()) {
         boolean wide = tensor.dtype() == DType.F64;
-        long at =
-            Convert.firstNonFinite(context, wide ? Convert.toFloat(context, part) : part);
+        long at = Convert.firstNonFinite(context, wide ? Convert.toFloat(context, part) : part);
         if (at >= 0) {
           return from + at;
         }

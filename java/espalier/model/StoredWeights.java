@@ -51,11 +51,7 @@ final class StoredWeights implements ModelFamily.Weights {
    *     stay as they are stored
    */
   StoredWeights(
-      Context context,
-      Checkpoint checkpoint,
-      Codecs codecs,
-      ModelFamily family,
-      boolean outline) {
+      Context context, Checkpoint checkpoint, Codecs codecs, ModelFamily family, boolean outline) {
     this.outline = outline;
     this.context = context;
     this.checkpoint = checkpoint;

@@ -9,9 +9,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
- * Owns one region of memory: allocated on the host, a file mapped read-only, or memory that lives in
- * a file of its own. Whoever created it closes it; any use of its address after that fails in Java, not in native code. Safe to share
- * between threads for reading; close it once, when nobody computes with it.
+ * Owns one region of memory: allocated on the host, a file mapped read-only, or memory that lives
+ * in a file of its own. Whoever created it closes it; any use of its address after that fails in
+ * Java, not in native code. Safe to share between threads for reading; close it once, when nobody
+ * computes with it.
  */
 public final class Storage implements AutoCloseable {
   private enum Kind {
@@ -60,8 +61,8 @@ public final class Storage implements AutoCloseable {
 
   /**
    * Makes zeroed memory that lives in an unnamed file of a folder, so that its pages may leave
-   * memory by {@link #forget} and keep their content. The file goes with {@link #close}, or with the
-   * process however that ends.
+   * memory by {@link #forget} and keep their content. The file goes with {@link #close}, or with
+   * the process however that ends.
    *
    * @param sizeBytes more than 0; the disk sets that much aside at once
    * @throws EspalierException (RESOURCE) when the disk has no room

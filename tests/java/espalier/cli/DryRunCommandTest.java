@@ -54,8 +54,18 @@ class DryRunCommandTest {
     String output = folder.resolve("out").toString();
     int code =
         run(
-            out, err, "compress", model, "--scheme", "W4A16", "--group-size", "4", "--dry-run",
-            "--json", "-o", output);
+            out,
+            err,
+            "compress",
+            model,
+            "--scheme",
+            "W4A16",
+            "--group-size",
+            "4",
+            "--dry-run",
+            "--json",
+            "-o",
+            output);
     assertEquals(0, code, err.toString(StandardCharsets.UTF_8));
     JsonNode json = Json.STRICT.readTree(out.toByteArray());
     assertTrue(json.get("dry_run").booleanValue());
@@ -71,7 +81,8 @@ class DryRunCommandTest {
   void aDryRunAlsoSpeaksToPeople() {
     ByteArrayOutputStream out = new ByteArrayOutputStream();
     ByteArrayOutputStream err = new ByteArrayOutputStream();
-    int code = run(out, err, "compress", model, "--scheme", "W8A16", "--group-size", "0", "--dry-run");
+    int code =
+        run(out, err, "compress", model, "--scheme", "W8A16", "--group-size", "0", "--dry-run");
     assertEquals(0, code, err.toString(StandardCharsets.UTF_8));
     String text = out.toString(StandardCharsets.UTF_8);
     for (String part :
@@ -96,8 +107,7 @@ class DryRunCommandTest {
   @ValueSource(strings = {"6", "6G", "6gb", "6 XB", "GB", "-1GB", "0GB", "99999999999TB", "1e3MB"})
   void anUnknownUnitOrNoSizeIsRefused(String text) {
     EspalierException refused =
-        assertThrows(
-            EspalierException.class, () -> ByteSize.parse("--memory-budget", text));
+        assertThrows(EspalierException.class, () -> ByteSize.parse("--memory-budget", text));
     assertEquals(EspalierException.Kind.USAGE, refused.kind());
     assertTrue(refused.getMessage().contains("--memory-budget " + text), refused.getMessage());
     assertTrue(refused.advice().contains("GiB"));
@@ -109,8 +119,20 @@ class DryRunCommandTest {
     ByteArrayOutputStream err = new ByteArrayOutputStream();
     int code =
         run(
-            out, err, "compress", model, "--scheme", "W8A16", "--method", "rtn", "--group-size",
-            "0", "-o", folder.resolve("out").toString(), "--memory-budget", "10MB");
+            out,
+            err,
+            "compress",
+            model,
+            "--scheme",
+            "W8A16",
+            "--method",
+            "rtn",
+            "--group-size",
+            "0",
+            "-o",
+            folder.resolve("out").toString(),
+            "--memory-budget",
+            "10MB");
     assertEquals(2, code);
     String text = err.toString(StandardCharsets.UTF_8);
     assertTrue(text.contains("too small") && text.contains("smallest budget that works"), text);

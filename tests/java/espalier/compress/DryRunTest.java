@@ -59,11 +59,7 @@ class DryRunTest {
           default -> TinyModels.gpt2();
         };
     Path source =
-        model
-            .with("tie_word_embeddings", tied)
-            .fill()
-            .stored(type)
-            .write(folder.resolve("model"));
+        model.with("tie_word_embeddings", tied).fill().stored(type).write(folder.resolve("model"));
     Files.writeString(source.resolve("LICENSE"), "free\n");
     Files.writeString(source.resolve("generation_config.json"), "{\"eos_token_id\": 2}\n");
     for (OutputFormat format : OutputFormat.values()) {
@@ -167,7 +163,12 @@ class DryRunTest {
     Path source = folder.resolve("70b");
     ShapedCheckpoint.LLAMA_70B.write(source, true);
     DryRun dry =
-        Espalier.compress(source).scheme("W4A16").samples(8).maxLength(512).machines(cache()).dryRun();
+        Espalier.compress(source)
+            .scheme("W4A16")
+            .samples(8)
+            .maxLength(512)
+            .machines(cache())
+            .dryRun();
     JsonNode json = dry.toJson();
     assertEquals(80 * 7, json.get("linears").size());
     assertEquals(8 * 512, json.get("calibration").get("tokens").intValue());
@@ -176,7 +177,8 @@ class DryRunTest {
     long hidden = 8192;
     long inner = 28672;
     long linears = 80 * (2 * hidden * hidden + 2 * 1024 * hidden + 3 * inner * hidden);
-    long data = linears / 2 + linears / 128 * 2 + 560 * 16 + 2 * (2 * 128256 * hidden + 161 * hidden);
+    long data =
+        linears / 2 + linears / 128 * 2 + 560 * 16 + 2 * (2 * 128256 * hidden + 161 * hidden);
     long weights =
         dry.sizes().files().entrySet().stream()
             .filter(file -> file.getKey().endsWith(".safetensors"))

@@ -115,8 +115,7 @@ class MemoryPlanTest {
       assertTrue(named.find(), refused.advice());
       double unit = named.group(2).equals("GB") ? 1e9 : 1e6;
       long smallest = Math.round(Double.parseDouble(named.group(1)) * unit);
-      MemoryPlan works =
-          MemoryPlan.above(base, opened, plan, work, OptionalLong.of(smallest));
+      MemoryPlan works = MemoryPlan.above(base, opened, plan, work, OptionalLong.of(smallest));
       assertTrue(works.peakBytes() <= smallest);
       assertTrue(smallest <= base + 60_000_000, refused.advice());
     }

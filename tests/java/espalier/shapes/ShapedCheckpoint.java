@@ -18,9 +18,9 @@ import java.util.SplittableRandom;
 import java.util.TreeMap;
 
 /**
- * Writes a bf16 checkpoint of the shape of a well-known Llama, to see what a run costs: with weights
- * drawn from normal(0, 0.02) and norms of 1, or sparse, so that only the headers take room on disk.
- * No tokenizer: {@link #texts} writes token ids, which {@code --data} takes.
+ * Writes a bf16 checkpoint of the shape of a well-known Llama, to see what a run costs: with
+ * weights drawn from normal(0, 0.02) and norms of 1, or sparse, so that only the headers take room
+ * on disk. No tokenizer: {@link #texts} writes token ids, which {@code --data} takes.
  *
  * <pre>
  * java -cp target/test-classes:target/classes:target/lib/* espalier.shapes.ShapedCheckpoint \
@@ -192,8 +192,7 @@ public record ShapedCheckpoint(
       long end = offset + 2 * elements(entry.getValue());
       header.put(
           entry.getKey(),
-          Map.of(
-              "dtype", "BF16", "shape", entry.getValue(), "data_offsets", List.of(offset, end)));
+          Map.of("dtype", "BF16", "shape", entry.getValue(), "data_offsets", List.of(offset, end)));
       offset = end;
     }
     String text = json.writeValueAsString(header);
@@ -228,8 +227,7 @@ public record ShapedCheckpoint(
     ByteBuffer chunk = ByteBuffer.allocateDirect(1 << 22).order(ByteOrder.LITTLE_ENDIAN);
     for (long i = 0; i < elements; i++) {
       long word = random.nextLong();
-      long sum =
-          (word & 0xffff) + (word >>> 16 & 0xffff) + (word >>> 32 & 0xffff) + (word >>> 48);
+      long sum = (word & 0xffff) + (word >>> 16 & 0xffff) + (word >>> 32 & 0xffff) + (word >>> 48);
       float value = norm ? 1 : (sum - 2 * 65535) * scale;
       chunk.putShort((short) (Float.floatToRawIntBits(value) >>> 16));
       if (!chunk.hasRemaining()) {
