@@ -58,6 +58,7 @@ public final class CompressionJob {
   private OutputFormat format = OutputFormat.COMPRESSED_TENSORS;
   private long shardBytes = DEFAULT_SHARD_BYTES;
   private int threads;
+  private boolean restart;
   private boolean strict;
   private Listener listener = Listener.NONE;
 
@@ -140,6 +141,12 @@ public final class CompressionJob {
     return this;
   }
 
+  /** Throws away what an earlier run with the same output left, instead of going on with it. */
+  public CompressionJob restart(boolean value) {
+    restart = value;
+    return this;
+  }
+
   /** Makes every warning an error. */
   public CompressionJob strict(boolean value) {
     strict = value;
@@ -167,7 +174,7 @@ public final class CompressionJob {
    *
    * @return the report, which also lies in the output folder
    * @throws EspalierException with the kind of the fault; nothing is then left under the output's
-   *     name
+   *     name. Cancelled or out of disk, the same job goes on after the last finished block
    */
   public Report run() {
     if (output == null) {
@@ -180,7 +187,7 @@ public final class CompressionJob {
       Plan plan = Plan.of(opened, recipe.recipe(), format, recipe.text());
       List<int[]> texts = plan.needsCalibration() ? calibrationTexts(opened, report) : List.of();
       CompressionRun run = new CompressionRun(context, opened, plan, report, listener);
-      return run.to(output, shardBytes, texts);
+      return run.restart(restart).to(output, shardBytes, texts);
     }
   }
 

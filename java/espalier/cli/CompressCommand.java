@@ -104,6 +104,11 @@ final class CompressCommand implements Callable<Integer> {
       description = "Folder to write; must not exist.")
   private Path output;
 
+  @Option(
+      names = "--restart",
+      description = "Begin anew instead of going on with an interrupted run (OUT.partial).")
+  private boolean restart;
+
   @Mixin private CommonOptions common;
 
   @Override
@@ -118,6 +123,7 @@ final class CompressCommand implements Callable<Integer> {
             .format(OutputFormat.named(format))
             .shardBytes(shardBytes)
             .output(output)
+            .restart(restart)
             .threads(common.threads())
             .strict(common.strict());
     if (groupSize != null) {

@@ -24,6 +24,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -61,28 +62,84 @@ public final class Compression implements AutoCloseable {
    * @throws EspalierException (INTERRUPTED) when the listener cancels
    */
   public void run(List<int[]> texts, Sink sink) {
-    if (!plan.needsCalibration()) {
-      for (Block block : model.blocks()) {
-        for (Step step : block.steps()) {
-          compress(block, step, null, sink);
+    run(texts, sink, Journal.NONE);
+  }
+
+  /** Does the same from the first stage that the journal does not know as finished. */
+  void run(List<int[]> texts, Sink sink, Journal journal) {
+    boolean calibrates = plan.needsCalibration();
+    if (calibrates) {
+      warnOfLittleData(texts);
+    }
+    int stages = model.blocks().size() + (headIsStage() ? 1 : 0);
+    journal.begin(stages);
+    restore(journal);
+    try (Samples samples =
+        calibrates && journal.finished() < stages
+            ? new Samples(context, ops, model, texts, listener)
+            : null) {
+      if (samples != null && journal.finished() > 0) {
+        journal.restore(samples);
+      }
+      for (int i = journal.finished(); i < model.blocks().size(); i++) {
+        compress(model.blocks().get(i), samples, sink);
+        journal.finish(i + 1 < stages ? samples : null);
+      }
+      if (!model.tied() && (!headIsStage() || journal.finished() < stages)) {
+        compressHead(samples, sink);
+        if (headIsStage()) {
+          journal.finish(null);
         }
       }
-      compressHead(null, sink);
+    }
+  }
+
+  private boolean headIsStage() {
+    return !model.tied() && plan.of(Plan.HEAD).isCompressed();
+  }
+
+  /** Puts the linears of finished stages into the model, as they were computed. */
+  private void restore(Journal journal) {
+    int blocks = Math.min(journal.finished(), model.blocks().size());
+    for (Block block : model.blocks().subList(0, blocks)) {
+      for (String name : List.copyOf(block.linears().keySet())) {
+        restored(journal, name, block.linears().get(name)).ifPresent(r -> block.swap(name, r));
+      }
+    }
+    if (journal.finished() > blocks) {
+      restored(journal, Plan.HEAD, model.head()).ifPresent(model::swapHead);
+    }
+    if (done > 0) {
+      String detail = "resumed after block " + journal.finished();
+      listener.progress("compress", done, plan.compressed(), detail);
+    }
+  }
+
+  private Optional<Linear> restored(Journal journal, String name, Linear before) {
+    PlannedLinear planned = plan.of(name);
+    if (!planned.isCompressed()) {
+      return Optional.empty();
+    }
+    try (Context.Scope scope = context.scope()) {
+      Linear linear = journal.restored(planned, before);
+      owned.addAll(scope.releaseAll());
+      done++;
+      return Optional.of(linear);
+    }
+  }
+
+  private void compress(Block block, Samples samples, Sink sink) {
+    if (samples == null) {
+      block.steps().forEach(step -> compress(block, step, null, sink));
       return;
     }
-    warnOfLittleData(texts);
-    try (Samples samples = new Samples(context, ops, model, texts, listener)) {
-      for (Block block : model.blocks()) {
-        samples.begin(block);
-        for (Step step : block.steps()) {
-          try (Context.Scope scope = context.scope()) {
-            Statistics statistics = wants(step) ? samples.measure() : null;
-            compress(block, step, statistics, sink);
-          }
-          samples.advance(step);
-        }
+    samples.begin(block);
+    for (Step step : block.steps()) {
+      try (Context.Scope scope = context.scope()) {
+        Statistics statistics = wants(step) ? samples.measure() : null;
+        compress(block, step, statistics, sink);
       }
-      compressHead(samples, sink);
+      samples.advance(step);
     }
   }
 
@@ -109,9 +166,6 @@ public final class Compression implements AutoCloseable {
   }
 
   private void compressHead(Samples samples, Sink sink) {
-    if (model.tied()) {
-      return;
-    }
     PlannedLinear planned = plan.of(Plan.HEAD);
     try (Context.Scope scope = context.scope()) {
       Statistics statistics = null;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
+import espalier.checkpoint.Checkpoint;
+import espalier.checkpoint.PartialFolder;
 import espalier.internal.Version;
 import espalier.kernel.Convert;
 import espalier.kernel.Eager;
@@ -14,6 +16,7 @@ import espalier.report.Report;
 import espalier.tensor.Context;
 import espalier.tensor.Tensor;
 import java.nio.file.Path;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -26,11 +29,15 @@ public final class CompressionRun {
   /** Tokens of the text on which the reopened output is compared. */
   private static final int PROOF_TOKENS = 64;
 
+  /** Nothing here draws random numbers yet; what will, begins with this, and a resume compares it. */
+  private static final long SEED = 0;
+
   private final Context context;
   private final Model model;
   private final Plan plan;
   private final Report report;
   private final Listener listener;
+  private boolean restart;
 
   public CompressionRun(Context context, Model model, Plan plan, Report report, Listener listener) {
     this.context = context;
@@ -40,8 +47,17 @@ public final class CompressionRun {
     this.listener = listener;
   }
 
+  /** Makes the run begin anew whatever an earlier one left for it. */
+  public CompressionRun restart(boolean value) {
+    restart = value;
+    return this;
+  }
+
   /**
-   * Compresses the model and writes it to {@code folder}, which must not exist.
+   * Compresses the model and writes it to {@code folder}, which must not exist. Killed at any
+   * moment, the same call goes on after the last finished block, from what lies in the folder of
+   * that name with {@code .partial} added; the files of the output are the same then, byte for byte,
+   * except for the report, which tells of it.
    *
    * @param texts calibration token ids; may be empty when the plan needs none
    * @return the report, complete
@@ -49,18 +65,78 @@ public final class CompressionRun {
   public Report to(Path folder, long shardBytes, List<int[]> texts) {
     model.events().forEach(report::event);
     plan.events().forEach(report::event);
-    requireFinite();
-    describe(folder);
-    try (Output output = new Output(context, model, plan, report, folder, shardBytes);
+    try (PartialFolder partial = PartialFolder.open(folder)) {
+      if (partial.found() && restart) {
+        partial.clear();
+        report.event(
+            Event.info(
+                "restarted", lastName(partial.path()), "what an earlier run had done was removed"));
+      }
+      Journal[] journal = new Journal[1];
+      try {
+        describe(folder);
+        RunInputs inputs =
+            RunInputs.of(model, plan, new RunInputs.Request(shardBytes, SEED, texts), checksums());
+        journal[0] = Journal.open(partial, inputs, report);
+        write(partial, shardBytes, texts, journal[0]);
+        return report;
+      } catch (RuntimeException | Error e) {
+        if (partial.found() || isWorthKeeping(e, journal[0])) {
+          partial.leave();
+        }
+        if (e instanceof EspalierException known && journal[0] != null) {
+          throw explained(known, journal[0]);
+        }
+        throw e;
+      }
+    }
+  }
+
+  private void write(
+      PartialFolder partial, long shardBytes, List<int[]> texts, Journal journal) {
+    try (Output output =
+            new Output(context, model, plan, report, partial, shardBytes, journal.tensors());
         Compression compression = new Compression(context, model, plan, report, listener)) {
-      compression.run(texts, output);
+      journal.attach(output, report);
+      compression.run(texts, output, journal);
       output.complete(
           ModelCard.of(
               model.checkpoint(), plan.summary(), plan.recipeText(), Version.TEXT, hashes()));
       prove(output.sealed(), texts);
-      output.publish();
-      return report;
+      output.addReport();
     }
+    partial.publish();
+  }
+
+  /**
+   * A run that was stopped, or ran out of something, is gone on with. One that met a fault of its
+   * input would meet it again; any other failure keeps what it has, if it has anything.
+   */
+  private static boolean isWorthKeeping(Throwable failure, Journal journal) {
+    if (journal == null) {
+      return false;
+    }
+    if (failure instanceof EspalierException known) {
+      return switch (known.kind()) {
+        case INTERRUPTED, RESOURCE -> true;
+        case USAGE, INPUT, UNSUPPORTED -> false;
+        case FAILED -> journal.finished() > 0;
+      };
+    }
+    return journal.finished() > 0;
+  }
+
+  /** Tells the user of a run that can be gone on with how to do it. */
+  private static EspalierException explained(EspalierException failure, Journal journal) {
+    String again = "Run the same command again: it goes on after block " + journal.finished() + ".";
+    return switch (failure.kind()) {
+      case INTERRUPTED ->
+          new EspalierException(failure.kind(), failure.getMessage(), again, failure);
+      case RESOURCE ->
+          new EspalierException(
+              failure.kind(), failure.getMessage(), failure.advice() + " " + again, failure);
+      default -> failure;
+    };
   }
 
   private void describe(Path folder) {
@@ -90,23 +166,36 @@ public final class CompressionRun {
     return hashes;
   }
 
-  /** A NaN poisons every statistic after it, so it must not get in. */
-  private void requireFinite() {
+  /**
+   * Returns the checksum of every stored tensor, and refuses NaN, which would poison every statistic
+   * after it. Reads every weight file once.
+   */
+  private Map<String, Long> checksums() {
+    Checkpoint source = model.checkpoint();
+    Map<String, Long> checksums = new HashMap<>();
     model
-        .damage(context, listener::checkCancelled)
+        .damage(
+            context,
+            name -> {
+              checksums.put(name, RunInputs.checksum(source.get(name)));
+              listener.checkCancelled();
+            })
         .ifPresent(
             fault -> {
               throw fault;
             });
     // What the model does not read does no harm (old attention masks hold infinities on purpose).
     for (String name : model.unknownTensors()) {
-      Tensor tensor = model.checkpoint().get(name);
+      Tensor tensor = source.get(name);
+      checksums.put(name, RunInputs.checksum(tensor));
       if (tensor.dtype().isFloat() && Convert.firstNonFinite(context, tensor) >= 0) {
         report.event(
             Event.warning(
                 "unused-not-finite", name, "holds NaN or infinity; the model does not read it"));
       }
+      tensor.forget();
     }
+    return checksums;
   }
 
   /** Reopens what was written and compares its logits with those of the model in memory. */

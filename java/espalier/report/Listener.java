@@ -28,7 +28,7 @@ public interface Listener {
   default void checkCancelled() {
     if (cancelled()) {
       throw new EspalierException(
-          EspalierException.Kind.INTERRUPTED, "cancelled; nothing was written");
+          EspalierException.Kind.INTERRUPTED, "cancelled");
     }
   }
 }
