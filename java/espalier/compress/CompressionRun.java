@@ -99,9 +99,11 @@ public final class CompressionRun {
         Compression compression = new Compression(context, model, plan, report, listener)) {
       journal.attach(output, report);
       compression.run(texts, output, journal);
+      listener.checkCancelled();
       output.complete(
           ModelCard.of(
               model.checkpoint(), plan.summary(), plan.recipeText(), Version.TEXT, hashes()));
+      listener.checkCancelled();
       prove(output.sealed(), texts);
       output.addReport();
     }

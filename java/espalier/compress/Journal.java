@@ -92,7 +92,7 @@ final class Journal {
     this.output = output;
     this.report = report;
     if (found == null) {
-      save(null);
+      save(0, null);
     }
   }
 
@@ -173,24 +173,24 @@ final class Journal {
    * @throws EspalierException (RESOURCE) when the disk fails; the stage before is then still there
    */
   void finish(Samples samples) {
-    finished++;
     if (folder != null) {
-      save(samples);
+      save(finished + 1, samples);
     }
+    finished++;
   }
 
-  private void save(Samples samples) {
+  private void save(int stages, Samples samples) {
     output.sync();
     try {
       RunState.States states = samples == null ? null : write(samples);
       List<Event> events = report.events();
       new RunState(
               inputs,
-              finished,
+              stages,
               states,
               output.checksums(),
               report.rows(),
-              finished == 0 ? List.of() : events.subList(eventsBefore, events.size()))
+              stages == 0 ? List.of() : events.subList(eventsBefore, events.size()))
           .write(folder.path().resolve(MANIFEST));
     } catch (IOException e) {
       throw PartialFolder.failure(folder.path(), e);
@@ -203,12 +203,15 @@ final class Journal {
     String name = "states-0".equals(latest) ? "states-1" : "states-0";
     CRC32C sum = new CRC32C();
     Path file = folder.path().resolve(name);
+    boolean fresh = !Files.exists(file);
     try (FileChannel channel =
         FileChannel.open(file, StandardOpenOption.WRITE, StandardOpenOption.CREATE)) {
       samples.export(tensor -> write(channel, tensor, sum));
       channel.truncate(channel.position());
       channel.force(true);
-      DurableFiles.sync(folder.path());
+      if (fresh) {
+        DurableFiles.sync(folder.path());
+      }
       latest = name;
       return new RunState.States(name, channel.size(), sum.getValue());
     }

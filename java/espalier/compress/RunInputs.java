@@ -17,6 +17,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.zip.CRC32C;
 
 /**
@@ -110,7 +111,7 @@ record RunInputs(Map<String, String> facts, Map<String, Long> weights) {
       changes.removeIf(change -> change.startsWith("plan"));
     }
     List<String> tensors = new ArrayList<>();
-    Set<String> all = new LinkedHashSet<>(weights.keySet());
+    Set<String> all = new TreeSet<>(weights.keySet());
     all.addAll(begun.weights().keySet());
     for (String tensor : all) {
       if (!Objects.equals(weights.get(tensor), begun.weights().get(tensor))) {
