@@ -30,10 +30,10 @@ import java.util.TreeMap;
  * its name ({@link #seal} before it, to look at the result first). Text files and copies may be
  * added any time before finish.
  *
- * <p>A writer that was {@linkplain #create created} owns its folder: {@link #close()} without finish
- * removes everything, and so does any failure of the disk. One that works {@linkplain #in in} a
- * folder leaves what it wrote to the folder's owner; after {@link #sync}, what was written by then
- * can be {@linkplain #resume taken over} by a later process. One thread at a time.
+ * <p>A writer that was {@linkplain #create created} owns its folder: {@link #close()} without
+ * finish removes everything, and so does any failure of the disk. One that works {@linkplain #in
+ * in} a folder leaves what it wrote to the folder's owner; after {@link #sync}, what was written by
+ * then can be {@linkplain #resume taken over} by a later process. One thread at a time.
  */
 public final class CheckpointWriter implements AutoCloseable {
   private final PartialFolder folder;

@@ -153,8 +153,7 @@ public final class PartialFolder implements AutoCloseable {
 
   /** Locks the folder, made if need be; null when the run that held it removed it just now. */
   private static FileChannel take(Path path) throws IOException {
-    FileChannel marker =
-        Files.exists(path, LinkOption.NOFOLLOW_LINKS) ? adopt(path) : make(path);
+    FileChannel marker = Files.exists(path, LinkOption.NOFOLLOW_LINKS) ? adopt(path) : make(path);
     if (Files.exists(path.resolve(MARKER))) {
       return marker;
     }
@@ -253,8 +252,8 @@ public final class PartialFolder implements AutoCloseable {
   /**
    * Makes everything durable and renames the payload to the output, which is returned.
    *
-   * @throws EspalierException (RESOURCE) when the disk fails, or the output cannot get its name: the
-   *     payload is complete then, and stays; (INTERRUPTED) when the thread was interrupted
+   * @throws EspalierException (RESOURCE) when the disk fails, or the output cannot get its name:
+   *     the payload is complete then, and stays; (INTERRUPTED) when the thread was interrupted
    */
   public Path publish() {
     try {
@@ -283,7 +282,9 @@ public final class PartialFolder implements AutoCloseable {
     }
   }
 
-  /** Returns the exception of a disk that failed, or of a thread that was interrupted, at a file. */
+  /**
+   * Returns the exception of a disk that failed, or of a thread that was interrupted, at a file.
+   */
   public static EspalierException failure(Path path, IOException e) {
     return e instanceof ClosedByInterruptException
         ? new EspalierException(Kind.INTERRUPTED, path + ": interrupted", "", e)

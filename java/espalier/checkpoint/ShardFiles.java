@@ -184,8 +184,7 @@ final class ShardFiles {
     return sum.getValue();
   }
 
-  private static ByteBuffer read(FileChannel channel, long from, ByteBuffer to)
-      throws IOException {
+  private static ByteBuffer read(FileChannel channel, long from, ByteBuffer to) throws IOException {
     while (to.hasRemaining()) {
       if (channel.read(to, from + to.position()) < 0) {
         throw new IOException("the file became shorter while it was read");

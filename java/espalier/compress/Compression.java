@@ -72,7 +72,7 @@ public final class Compression implements AutoCloseable {
       warnOfLittleData(texts);
     }
     int stages = model.blocks().size() + (headIsStage() ? 1 : 0);
-    journal.begin(stages);
+    journal.begin();
     restore(journal);
     try (Samples samples =
         calibrates && journal.finished() < stages
@@ -110,7 +110,7 @@ public final class Compression implements AutoCloseable {
       restored(journal, Plan.HEAD, model.head()).ifPresent(model::swapHead);
     }
     if (done > 0) {
-      String detail = "resumed after block " + journal.finished();
+      String detail = "resumed after " + journal.lastFinished();
       listener.progress("compress", done, plan.compressed(), detail);
     }
   }

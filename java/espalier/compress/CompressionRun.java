@@ -29,7 +29,9 @@ public final class CompressionRun {
   /** Tokens of the text on which the reopened output is compared. */
   private static final int PROOF_TOKENS = 64;
 
-  /** Nothing here draws random numbers yet; what will, begins with this, and a resume compares it. */
+  /**
+   * Nothing here draws random numbers yet; what will, begins with this, and a resume compares it.
+   */
   private static final long SEED = 0;
 
   private final Context context;
@@ -56,8 +58,8 @@ public final class CompressionRun {
   /**
    * Compresses the model and writes it to {@code folder}, which must not exist. Killed at any
    * moment, the same call goes on after the last finished block, from what lies in the folder of
-   * that name with {@code .partial} added; the files of the output are the same then, byte for byte,
-   * except for the report, which tells of it.
+   * that name with {@code .partial} added; the files of the output are the same then, byte for
+   * byte, except for the report, which tells of it.
    *
    * @param texts calibration token ids; may be empty when the plan needs none
    * @return the report, complete
@@ -77,7 +79,7 @@ public final class CompressionRun {
         describe(folder);
         RunInputs inputs =
             RunInputs.of(model, plan, new RunInputs.Request(shardBytes, SEED, texts), checksums());
-        journal[0] = Journal.open(partial, inputs, report);
+        journal[0] = Journal.open(partial, model.blocks().size(), inputs, report);
         write(partial, shardBytes, texts, journal[0]);
         return report;
       } catch (RuntimeException | Error e) {
@@ -92,8 +94,7 @@ public final class CompressionRun {
     }
   }
 
-  private void write(
-      PartialFolder partial, long shardBytes, List<int[]> texts, Journal journal) {
+  private void write(PartialFolder partial, long shardBytes, List<int[]> texts, Journal journal) {
     try (Output output =
             new Output(context, model, plan, report, partial, shardBytes, journal.tensors());
         Compression compression = new Compression(context, model, plan, report, listener)) {
@@ -130,7 +131,10 @@ public final class CompressionRun {
 
   /** Tells the user of a run that can be gone on with how to do it. */
   private static EspalierException explained(EspalierException failure, Journal journal) {
-    String again = "Run the same command again: it goes on after block " + journal.finished() + ".";
+    String again =
+        journal.finished() == 0
+            ? "Run the same command again; no block was finished."
+            : "Run the same command again: it goes on after " + journal.lastFinished() + ".";
     return switch (failure.kind()) {
       case INTERRUPTED ->
           new EspalierException(failure.kind(), failure.getMessage(), again, failure);
@@ -169,8 +173,8 @@ public final class CompressionRun {
   }
 
   /**
-   * Returns the checksum of every stored tensor, and refuses NaN, which would poison every statistic
-   * after it. Reads every weight file once.
+   * Returns the checksum of every stored tensor, and refuses NaN, which would poison every
+   * statistic after it. Reads every weight file once.
    */
   private Map<String, Long> checksums() {
     Checkpoint source = model.checkpoint();

@@ -34,7 +34,7 @@ final class Journal {
   static final String MANIFEST = "manifest.json";
 
   /** Remembers nothing: for computations that write no output. */
-  static final Journal NONE = new Journal(null, null, null);
+  static final Journal NONE = new Journal(null, 0, null, null);
 
   private static final long CHUNK_BYTES = 1L << 26;
 
@@ -43,12 +43,15 @@ final class Journal {
   private final RunState found;
   private DurableSink output;
   private Report report;
+  private final int blocks;
   private int finished;
   private int eventsBefore;
   private String latest;
+  private long nanos;
 
-  private Journal(PartialFolder folder, RunInputs inputs, RunState found) {
+  private Journal(PartialFolder folder, int blocks, RunInputs inputs, RunState found) {
     this.folder = folder;
+    this.blocks = blocks;
     this.inputs = inputs;
     this.found = found;
     this.finished = found == null ? 0 : found.finished();
@@ -57,13 +60,14 @@ final class Journal {
   /**
    * Reads what an earlier process left, if anything.
    *
+   * @param blocks of the model, for messages
    * @throws EspalierException (USAGE) naming the inputs that have changed; (INPUT) naming the file
    *     that is damaged
    */
-  static Journal open(PartialFolder folder, RunInputs inputs, Report report) {
+  static Journal open(PartialFolder folder, int blocks, RunInputs inputs, Report report) {
     Path manifest = folder.path().resolve(MANIFEST);
     if (Files.exists(manifest)) {
-      return new Journal(folder, inputs, RunState.read(manifest, inputs));
+      return new Journal(folder, blocks, inputs, RunState.read(manifest, inputs));
     }
     if (folder.found()) {
       // Killed before the layout was fixed: nothing had been computed.
@@ -74,7 +78,7 @@ final class Journal {
               folder.path().getFileName().toString(),
               "a run was interrupted here before it had done anything"));
     }
-    return new Journal(folder, inputs, null);
+    return new Journal(folder, blocks, inputs, null);
   }
 
   /** Returns checksums of the tensors on disk; null when this run begins from nothing. */
@@ -87,6 +91,11 @@ final class Journal {
     return finished;
   }
 
+  /** Returns the last stage that is done, in words. */
+  String lastFinished() {
+    return finished > blocks ? "the output head" : "block " + finished + " of " + blocks;
+  }
+
   /** Ties the journal to what it keeps; the first stage may begin after that. */
   void attach(DurableSink output, Report report) {
     this.output = output;
@@ -96,26 +105,20 @@ final class Journal {
     }
   }
 
-  /**
-   * Brings the report to where it was; call it just before the first stage.
-   *
-   * @param stages of the whole run
-   */
-  void begin(int stages) {
+  /** Brings the report to where it was; call it just before the first stage. */
+  void begin() {
     if (folder == null) {
       return;
     }
     eventsBefore = report.events().size();
-    if (found == null) {
+    if (finished == 0) {
       return;
     }
     found.linears().forEach(report::row);
     found.events().forEach(report::event);
     report.event(
         Event.info(
-            "resumed",
-            folder.path().getFileName().toString(),
-            "went on after block " + finished + " of " + stages));
+            "resumed", folder.path().getFileName().toString(), "went on after " + lastFinished()));
     if (found.states() != null) {
       latest = found.states().file();
     }
@@ -131,9 +134,7 @@ final class Journal {
     try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
       if (channel.size() != found.states().bytes()) {
         throw RunState.damaged(
-            file,
-            "has " + channel.size() + " bytes, expected " + found.states().bytes(),
-            null);
+            file, "has " + channel.size() + " bytes, expected " + found.states().bytes(), null);
       }
       CRC32C sum = new CRC32C();
       samples.restore(tensor -> read(channel, file, tensor, sum));
@@ -167,14 +168,18 @@ final class Journal {
   }
 
   /**
-   * Puts a finished stage on the disk.
+   * Puts a finished stage on the disk. The report's {@code durability_seconds} is the time that
+   * took in this process, all stages together.
    *
    * @param samples whose hidden states the next stage begins with; null when it needs none
    * @throws EspalierException (RESOURCE) when the disk fails; the stage before is then still there
    */
   void finish(Samples samples) {
     if (folder != null) {
+      long begun = System.nanoTime();
       save(finished + 1, samples);
+      nanos += System.nanoTime() - begun;
+      report.fact("durability_seconds", nanos / 1e9);
     }
     finished++;
   }

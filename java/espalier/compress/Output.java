@@ -149,8 +149,7 @@ final class Output implements DurableSink, AutoCloseable {
   public Linear restored(PlannedLinear planned, Linear before) {
     String stored = model.storedName(planned.name());
     if (plan.dense()) {
-      return new Dense(
-          earlier.get(stored + ".weight"), ((Dense) before).inOut(), before.bias());
+      return new Dense(earlier.get(stored + ".weight"), ((Dense) before).inOut(), before.bias());
     }
     return codec.decode(context, earlier, stored, planned.scheme(), before.bias());
   }

@@ -26,8 +26,8 @@ import java.util.zip.CRC32C;
  *
  * <p>Weights count by content: every byte of every tensor, by CRC-32C, which runs at the speed of
  * memory and rides on the pass that looks for NaN. It tells any accident (a change of up to 32
- * adjacent bits for certain, any other but for 1 in 2³²); it is no defence against forgery. The rest
- * counts as text or by SHA-256.
+ * adjacent bits for certain, any other but for 1 in 2³²); it is no defence against forgery. The
+ * rest counts as text or by SHA-256.
  *
  * @param facts what each input is, by the name messages give it
  * @param weights checksum of every stored tensor, by name
