@@ -78,7 +78,7 @@ public final class CompressionRun {
       try {
         describe(folder);
         RunInputs inputs =
-            RunInputs.of(model, plan, new RunInputs.Request(shardBytes, SEED, texts), checksums());
+            RunInputs.of(context, model, plan, new RunInputs.Request(shardBytes, SEED, texts), checksums());
         journal[0] = Journal.open(partial, model.blocks().size(), inputs, report);
         write(partial, shardBytes, texts, journal[0]);
         return report;

@@ -3,6 +3,7 @@ package espalier.compress;
 
 import espalier.checkpoint.Checkpoint;
 import espalier.internal.Version;
+import espalier.kernel.Eager;
 import espalier.kernel.Variants;
 import espalier.model.Model;
 import espalier.tensor.Context;
@@ -15,6 +16,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
@@ -33,9 +35,11 @@ import java.util.zip.CRC32C;
  * @param weights checksum of every stored tensor, by name
  */
 record RunInputs(Map<String, String> facts, Map<String, Long> weights) {
-  static final String RECIPE = "recipe";
   private static final long CHUNK_BYTES = 1L << 26;
-  private static final String KERNELS = "kernel variants";
+
+  /** Rows and columns of the product that is tried: beyond the blocks of a kernel, and no multiple. */
+  private static final int TRIED = 333;
+
 
   /** What the run was asked, apart from model and recipe. */
   record Request(long shardBytes, long seed, List<int[]> texts) {}
@@ -45,7 +49,8 @@ record RunInputs(Map<String, String> facts, Map<String, Long> weights) {
    *
    * @param weights see {@link #checksum}
    */
-  static RunInputs of(Model model, Plan plan, Request request, Map<String, Long> weights) {
+  static RunInputs of(
+      Context context, Model model, Plan plan, Request request, Map<String, Long> weights) {
     Checkpoint source = model.checkpoint();
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("version of this program", Version.TEXT);
@@ -54,7 +59,7 @@ record RunInputs(Map<String, String> facts, Map<String, Long> weights) {
     for (Path file : source.companions()) {
       facts.put("file " + source.folder().relativize(file), source.sha256(file));
     }
-    facts.put(RECIPE, plan.recipeText());
+    facts.put("recipe", plan.recipeText());
     StringBuilder linears = new StringBuilder();
     plan.linears().forEach(planned -> linears.append(planned).append('\n'));
     facts.put("plan", RunState.sha256(linears.toString()));
@@ -64,8 +69,9 @@ record RunInputs(Map<String, String> facts, Map<String, Long> weights) {
     facts.put("calibration tokens", TokenStream.sha256(request.texts().toArray(int[][]::new)));
     facts.put("type of hidden states", model.stateType().name());
     facts.put("instruction sets", Context.cpuFeatures());
-    facts.put(KERNELS, kernels());
-    // Tables of sines come from the Java library, whose last bits belong to its release.
+    facts.put("kernel variants", kernels());
+    facts.put("last bits of products on this machine", arithmetic(context));
+    // Tables of sines come from the Java library, and their last bits from its release.
     facts.put("Java release", Integer.toString(Runtime.version().feature()));
     return new RunInputs(facts, new TreeMap<>(weights));
   }
@@ -77,6 +83,26 @@ record RunInputs(Map<String, String> facts, Map<String, Long> weights) {
       sum.update(tensor.buffer(at, Math.min(CHUNK_BYTES, tensor.sizeBytes() - at)));
     }
     return sum.getValue();
+  }
+
+  /**
+   * Returns a checksum of fixed products and of a factored Hessian. OpenBLAS chooses among kernels of
+   * its own by the model of the processor, and each has its own order of summing.
+   */
+  private static String arithmetic(Context context) {
+    try (Context.Scope scope = context.scope()) {
+      Random random = new Random(TRIED);
+      float[] values = new float[TRIED * TRIED];
+      for (int i = 0; i < values.length; i++) {
+        values[i] = random.nextFloat() - 0.5f;
+      }
+      Tensor matrix = context.floats(values, TRIED, TRIED);
+      Tensor product = new Eager(context).dense(matrix, matrix, false, null);
+      Statistics statistics = new Statistics(context, TRIED);
+      statistics.add(product);
+      Tensor factor = statistics.factor(Gptq.DEFAULT_DAMPING, false).upper();
+      return String.format("%08x%08x", checksum(product), checksum(factor));
+    }
   }
 
   /** Returns, line by line, the rows of every operation that can run here, best first. */
