@@ -65,6 +65,7 @@ public final class CompressionJob {
   private OutputFormat format = OutputFormat.COMPRESSED_TENSORS;
   private long shardBytes = DEFAULT_SHARD_BYTES;
   private int threads;
+  private boolean restart;
   private boolean strict;
   private OptionalLong memoryBudget = OptionalLong.empty();
   private MachineCache machines = MachineCache.ofUser(System.getenv());
@@ -164,6 +165,12 @@ public final class CompressionJob {
     return this;
   }
 
+  /** Throws away what an earlier run with the same output left, instead of going on with it. */
+  public CompressionJob restart(boolean value) {
+    restart = value;
+    return this;
+  }
+
   /** Makes every warning an error. */
   public CompressionJob strict(boolean value) {
     strict = value;
@@ -191,7 +198,7 @@ public final class CompressionJob {
    *
    * @return the report, which also lies in the output folder
    * @throws EspalierException with the kind of the fault; nothing is then left under the output's
-   *     name
+   *     name. Cancelled or out of disk, the same job goes on after the last finished block
    */
   public Report run() {
     if (output == null) {
@@ -206,7 +213,7 @@ public final class CompressionJob {
       MemoryPlan memory =
           MemoryPlan.of(opened, plan, Workload.of(texts), context.threads(), memoryBudget);
       CompressionRun run = new CompressionRun(context, opened, plan, report, listener);
-      return run.within(memory).to(output, shardBytes, texts);
+      return run.within(memory).restart(restart).to(output, shardBytes, texts);
     }
   }
 

@@ -256,7 +256,11 @@ public final class Checkpoint implements AutoCloseable {
    * @throws EspalierException (INPUT) when it cannot be read
    */
   public String sha256(String fileName) {
-    Path file = sibling(fileName);
+    return sha256(sibling(fileName));
+  }
+
+  /** Returns the SHA-256 of a companion, otherwise as {@link #sha256(String)}. */
+  public String sha256(Path file) {
     MessageDigest digest = sha256();
     byte[] chunk = new byte[1 << 20];
     try (InputStream input = Files.newInputStream(file)) {

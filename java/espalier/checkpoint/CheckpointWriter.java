@@ -2,21 +2,17 @@
 package espalier.checkpoint;
 
 import espalier.report.EspalierException;
-import espalier.report.EspalierException.Kind;
 import espalier.report.Event;
 import espalier.tensor.DType;
 import espalier.tensor.Shape;
 import espalier.tensor.Tensor;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.channels.ClosedByInterruptException;
-import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -30,40 +26,41 @@ import java.util.TreeMap;
  * <p>Use, in this order: {@link #create}; {@link #declare} every tensor, in the order of sharding;
  * {@link #begin}, which fixes the layout (see {@link ShardPlan}), checks the free space and writes
  * the headers; {@link #write} each tensor once, in any order, straight to its final place, nothing
- * is held back; {@link #finish}, which checks that nothing is missing, syncs and renames {@code
- * OUT.partial} to {@code OUT} ({@link #seal} before it, to look at the result first). Text files
- * and copies may be added any time before finish.
+ * is held back; {@link #finish}, which checks that nothing is missing, syncs and gives the folder
+ * its name ({@link #seal} before it, to look at the result first). Text files and copies may be
+ * added any time before finish.
  *
- * <p>{@link #close()} without finish removes everything, and so does any failure of the disk. One
- * thread at a time.
+ * <p>A writer that was {@linkplain #create created} owns its folder: {@link #close()} without
+ * finish removes everything, and so does any failure of the disk. One that works {@linkplain #in
+ * in} a folder leaves what it wrote to the folder's owner; after {@link #sync}, what was written by
+ * then can be {@linkplain #resume taken over} by a later process. One thread at a time.
  */
 public final class CheckpointWriter implements AutoCloseable {
   /** What {@code __metadata__} of every weight file says unless more is added. */
   public static final Map<String, String> METADATA = Map.of("format", "pt");
 
-  /** Of a mapped tensor no more than this is in memory while it is copied. */
-  private static final long CHUNK_BYTES = 1L << 26;
-
   private final PartialFolder folder;
+  private final Path root;
+  private final boolean owner;
   private final long shardBytes;
   private final List<Event> events;
   private final Map<String, String> metadata = new TreeMap<>(METADATA);
   private final Map<String, TensorSpec> declared = new LinkedHashMap<>();
-  private final Map<String, Place> pending = new HashMap<>();
   private final Set<String> files = new HashSet<>();
   private String stem = "model";
-  private ShardPlan plan;
+  private ShardFiles shards;
   private boolean sealed;
   private boolean open = true;
-
-  private record Place(Path file, TensorEntry entry) {}
 
   private interface Work {
     void run() throws IOException;
   }
 
-  private CheckpointWriter(PartialFolder folder, long shardBytes, List<Event> events) {
+  private CheckpointWriter(
+      PartialFolder folder, Path root, boolean owner, long shardBytes, List<Event> events) {
     this.folder = folder;
+    this.root = root;
+    this.owner = owner;
     this.shardBytes = shardBytes;
     this.events = events;
   }
@@ -76,11 +73,28 @@ public final class CheckpointWriter implements AutoCloseable {
    *     positive; (RESOURCE) when it cannot be made
    */
   public static CheckpointWriter create(Path out, long shardBytes) {
+    requirePositive(shardBytes);
+    List<Event> events = new ArrayList<>();
+    PartialFolder folder = PartialFolder.create(out, events);
+    return new CheckpointWriter(folder, folder.payload(), true, shardBytes, events);
+  }
+
+  /**
+   * Writes into the payload of a folder that the caller owns, publishes and closes.
+   *
+   * @param name of a folder in the payload, or empty for the payload itself
+   * @throws EspalierException (USAGE) when the limit is not positive
+   */
+  public static CheckpointWriter in(PartialFolder folder, String name, long shardBytes) {
+    requirePositive(shardBytes);
+    Path root = name.isEmpty() ? folder.payload() : folder.payload().resolve(name);
+    return new CheckpointWriter(folder, root, false, shardBytes, List.of());
+  }
+
+  private static void requirePositive(long shardBytes) {
     if (shardBytes <= 0) {
       throw EspalierException.usage("shard size " + shardBytes + " is not positive", "Try 5e9.");
     }
-    List<Event> events = new ArrayList<>();
-    return new CheckpointWriter(PartialFolder.create(out, events), shardBytes, events);
   }
 
   /** Names the weight files {@code STEM.safetensors} instead of {@code model.safetensors}. */
@@ -127,29 +141,41 @@ public final class CheckpointWriter implements AutoCloseable {
    * @throws EspalierException (RESOURCE) when the disk has less room than the weights need
    */
   public ShardPlan begin() {
+    ShardPlan layout = layout();
+    ShardFiles files = new ShardFiles(root, layout);
+    guarded(
+        () -> {
+          Files.createDirectories(root);
+          files.create();
+        });
+    shards = files;
+    return layout;
+  }
+
+  /**
+   * Fixes the layout and takes over the weight files that an earlier process began with the same
+   * declarations. Every other file of the payload is removed.
+   *
+   * @param written the {@link #checksums} of that process at its last {@link #sync}
+   * @return the layout, to the byte
+   * @throws EspalierException (INPUT) naming the weight file that is not as it was left; (RESOURCE)
+   *     when the disk has less room than the rest of the weights needs
+   */
+  public ShardPlan resume(Map<String, Long> written) {
+    ShardPlan layout = layout();
+    ShardFiles files = new ShardFiles(root, layout);
+    guarded(() -> files.adopt(written));
+    guarded(() -> PartialFolder.retain(root, layout.fileNames()));
+    shards = files;
+    return layout;
+  }
+
+  private ShardPlan layout() {
     requireBegun(false);
     ShardPlan layout = ShardPlan.of(declared.values(), stem, shardBytes, metadata);
     for (String name : layout.fileNames()) {
       claim(name);
     }
-    guarded(
-        () -> {
-          long free = Files.getFileStore(folder.path()).getUsableSpace();
-          // Some file systems answer 0 for "unknown"; a full one will say so at the first write.
-          if (free > 0 && free < layout.fileBytes()) {
-            throw new IOException(
-                "No space left: " + layout.fileBytes() + " bytes needed, " + free + " free");
-          }
-          for (SafetensorsLayout shard : layout.shards()) {
-            Path file = folder.path().resolve(shard.fileName());
-            try (FileChannel channel =
-                FileChannel.open(file, StandardOpenOption.WRITE, StandardOpenOption.CREATE_NEW)) {
-              put(channel, 0, shard.head());
-            }
-            shard.entries().forEach(e -> pending.put(e.name(), new Place(file, e)));
-          }
-        });
-    plan = layout;
     return layout;
   }
 
@@ -157,42 +183,42 @@ public final class CheckpointWriter implements AutoCloseable {
    * Writes one tensor from host memory or a mapped file.
    *
    * @throws IllegalArgumentException when it was not declared so, or was written before
-   * @throws EspalierException (RESOURCE) when the disk fails; the output is then removed
+   * @throws EspalierException (RESOURCE) when the disk fails; the writer is then closed
    */
   public void write(String name, Tensor data) {
-    Place place = take(name);
-    if (data.dtype() != place.entry.dtype() || !data.shape().equals(place.entry.shape())) {
-      throw new IllegalArgumentException(data + " written to " + place.entry.spec());
+    ShardFiles.Place place = take(name);
+    if (data.dtype() != place.entry().dtype() || !data.shape().equals(place.entry().shape())) {
+      throw new IllegalArgumentException(data + " written to " + place.entry().spec());
     }
-    guarded(
-        () -> {
-          try (FileChannel channel = FileChannel.open(place.file, StandardOpenOption.WRITE)) {
-            for (long at = 0; at < data.sizeBytes(); at += CHUNK_BYTES) {
-              long count = Math.min(CHUNK_BYTES, data.sizeBytes() - at);
-              put(channel, place.entry.offsetBytes() + at, data.buffer(at, count));
-              data.forget(at, count);
-            }
-          }
-        });
-    pending.remove(name);
+    guarded(() -> shards.write(place, data));
   }
 
   /**
    * Writes the raw little-endian bytes of one tensor, otherwise as {@link #write(String, Tensor)}.
    */
   public void write(String name, ByteBuffer bytes) {
-    Place place = take(name);
-    if (bytes.remaining() != place.entry.sizeBytes()) {
+    ShardFiles.Place place = take(name);
+    if (bytes.remaining() != place.entry().sizeBytes()) {
       throw new IllegalArgumentException(
-          bytes.remaining() + " bytes written to " + place.entry.spec());
+          bytes.remaining() + " bytes written to " + place.entry().spec());
     }
-    guarded(
-        () -> {
-          try (FileChannel channel = FileChannel.open(place.file, StandardOpenOption.WRITE)) {
-            put(channel, place.entry.offsetBytes(), bytes.duplicate());
-          }
-        });
-    pending.remove(name);
+    guarded(() -> shards.write(place, bytes));
+  }
+
+  /**
+   * Puts the tensors written so far on the disk: they are there after a crash from now on.
+   *
+   * @throws EspalierException (RESOURCE) when the disk fails
+   */
+  public void sync() {
+    requireBegun(true);
+    guarded(shards::sync);
+  }
+
+  /** Returns CRC-32C checksums of the tensors written so far, by name. */
+  public Map<String, Long> checksums() {
+    requireBegun(true);
+    return shards.checksums();
   }
 
   /** Writes a UTF-8 text file, such as config.json, at the top of the folder. */
@@ -231,12 +257,12 @@ public final class CheckpointWriter implements AutoCloseable {
   /** Returns whether a declared tensor has been written. */
   public boolean isWritten(String name) {
     requireBegun(true);
-    return declared.containsKey(name) && !pending.containsKey(name);
+    return shards.isWritten(name);
   }
 
   /** Returns the folder that grows until finish. */
   public Path partial() {
-    return folder.path();
+    return root;
   }
 
   /** Returns what a user should know about this output so far. */
@@ -249,55 +275,52 @@ public final class CheckpointWriter implements AutoCloseable {
    * checkpoint, to be checked before it is put in place. Files may still be added.
    *
    * @throws EspalierException (FAILED) when a declared tensor is missing; (RESOURCE) when the disk
-   *     fails. The output is then removed
+   *     fails. The writer is then closed
    */
   public void seal() {
     requireBegun(true);
     if (sealed) {
       return;
     }
-    if (!pending.isEmpty()) {
-      String missing =
-          declared.keySet().stream().filter(pending::containsKey).findFirst().orElseThrow();
-      int count = pending.size();
+    List<String> missing =
+        declared.keySet().stream().filter(name -> !shards.isWritten(name)).toList();
+    if (!missing.isEmpty()) {
       close();
       throw EspalierException.failed(
-          count + " declared tensors were not written, first " + TensorSpec.quoted(missing),
+          missing.size()
+              + " declared tensors were not written, first "
+              + TensorSpec.quoted(missing.get(0)),
           "This is a fault of ours; please report it with the recipe.");
-    }
-    if (plan.index().isPresent()) {
-      guarded(
-          () ->
-              Files.writeString(
-                  folder.path().resolve(plan.indexName()),
-                  plan.index().get(),
-                  StandardOpenOption.CREATE_NEW));
     }
     sealed = true;
   }
 
   /**
-   * Seals the folder and puts it in place.
+   * Seals the folder and puts it in place; for a writer that owns it.
    *
    * @return the output folder
    * @throws EspalierException as {@link #seal()}
    */
   public Path finish() {
+    if (!owner) {
+      throw new IllegalStateException("the owner of " + folder.path() + " publishes it");
+    }
     seal();
-    Path[] result = new Path[1];
-    guarded(() -> result[0] = folder.publish());
-    open = false;
-    return result[0];
+    try {
+      return folder.publish();
+    } finally {
+      close();
+    }
   }
 
-  private Place take(String name) {
+  private ShardFiles.Place take(String name) {
     requireBegun(true);
-    Place place = pending.get(name);
-    if (place == null) {
+    ShardFiles.Place place = shards.place(name);
+    if (place == null || shards.isWritten(name)) {
       throw new IllegalArgumentException(
           "tensor "
               + TensorSpec.quoted(name)
-              + (declared.containsKey(name) ? " is written twice" : " was not declared"));
+              + (place != null ? " is written twice" : " was not declared"));
     }
     return place;
   }
@@ -311,7 +334,7 @@ public final class CheckpointWriter implements AutoCloseable {
     if (!files.add(name)) {
       throw new IllegalArgumentException(name + " is written twice");
     }
-    return folder.path().resolve(name);
+    return root.resolve(name);
   }
 
   private static String requireText(String text) {
@@ -322,26 +345,11 @@ public final class CheckpointWriter implements AutoCloseable {
     return text;
   }
 
-  private static void put(FileChannel channel, long position, ByteBuffer bytes) throws IOException {
-    long at = position;
-    while (bytes.hasRemaining()) {
-      at += channel.write(bytes, at);
-    }
-  }
-
   private void guarded(Work work) {
     try {
       work.run();
-    } catch (ClosedByInterruptException e) {
-      EspalierException failure =
-          new EspalierException(Kind.INTERRUPTED, folder.path() + ": interrupted", "", e);
-      throw closedAfter(failure);
     } catch (IOException e) {
-      throw closedAfter(
-          EspalierException.resource(
-              folder.path() + ": cannot be written: " + PartialFolder.reason(e),
-              "Free some space, or choose another disk for the output.",
-              e));
+      throw closedAfter(PartialFolder.failure(folder.path(), e));
     }
   }
 
@@ -362,15 +370,17 @@ public final class CheckpointWriter implements AutoCloseable {
 
   private void requireBegun(boolean wanted) {
     requireOpen();
-    if (wanted != (plan != null)) {
+    if (wanted != (shards != null)) {
       throw new IllegalStateException(wanted ? "begin() comes first" : "begin() was called before");
     }
   }
 
-  /** Removes the output unless it is finished. Closing twice does nothing. */
+  /** Removes the folder that this writer made and did not finish. Closing twice does nothing. */
   @Override
   public void close() {
     open = false;
-    folder.close();
+    if (owner) {
+      folder.close();
+    }
   }
 }

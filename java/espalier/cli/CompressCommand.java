@@ -121,6 +121,11 @@ final class CompressCommand implements Callable<Integer> {
           "The most memory to take, such as 6GB or 5.5GiB; mapped files and Java itself count.")
   private String memoryBudget;
 
+  @Option(
+      names = "--restart",
+      description = "Begin anew instead of going on with an interrupted run (OUT.partial).")
+  private boolean restart;
+
   @Mixin private CommonOptions common;
 
   @Override
@@ -135,6 +140,7 @@ final class CompressCommand implements Callable<Integer> {
             .format(OutputFormat.named(format))
             .shardBytes(shardBytes)
             .output(output)
+            .restart(restart)
             .threads(common.threads())
             .strict(common.strict());
     if (groupSize != null) {

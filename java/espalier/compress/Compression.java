@@ -25,6 +25,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -89,24 +90,88 @@ public final class Compression implements AutoCloseable {
    * @throws EspalierException (INTERRUPTED) when the listener cancels
    */
   public void run(List<int[]> texts, Sink sink) {
-    boolean calibrated = plan.needsCalibration();
-    if (calibrated) {
+    run(texts, sink, Journal.NONE);
+  }
+
+  /** Does the same from the first stage that the journal does not know as finished. */
+  void run(List<int[]> texts, Sink sink, Journal journal) {
+    boolean calibrates = plan.needsCalibration();
+    if (calibrates) {
       warnOfLittleData(texts);
     }
+    int stages = model.blocks().size() + (headIsStage() ? 1 : 0);
+    journal.begin();
     try (Witness witness =
-            witnessIds == null ? null : new Witness(context, ops, model, witnessIds);
-        Samples samples =
-            calibrated ? new Samples(context, ops, model, texts, listener, spillFolder) : null) {
-      for (Block block : model.blocks()) {
-        compress(block, samples, witness, sink);
+        witnessIds == null ? null : new Witness(context, ops, model, witnessIds)) {
+      restore(journal, witness);
+      try (Samples samples =
+          calibrates && journal.finished() < stages
+              ? new Samples(context, ops, model, texts, listener, spillFolder)
+              : null) {
+        if (samples != null && journal.finished() > 0) {
+          journal.restore(samples);
+        }
+        for (int i = journal.finished(); i < model.blocks().size(); i++) {
+          compress(model.blocks().get(i), samples, witness, sink);
+          journal.finish(i + 1 < stages ? samples : null);
+        }
+        if (!model.tied() && (!headIsStage() || journal.finished() < stages)) {
+          compressHead(samples, sink);
+          if (headIsStage()) {
+            journal.finish(null);
+          }
+        }
       }
-      compressHead(samples, sink);
       if (witness != null) {
         try (Context.Scope scope = context.scope()) {
           witnessLogits = outlive(scope, witness.logits(model));
         }
         Windows.forget(model.head());
       }
+    }
+  }
+
+  private boolean headIsStage() {
+    return !model.tied() && plan.of(Plan.HEAD).isCompressed();
+  }
+
+  /**
+   * Puts the linears of finished stages into the model, as they were computed; where blocks do not
+   * stay, only until the witness has passed.
+   */
+  private void restore(Journal journal, Witness witness) {
+    int blocks = Math.min(journal.finished(), model.blocks().size());
+    for (Block block : model.blocks().subList(0, blocks)) {
+      Map<String, Linear> stored = Map.copyOf(block.linears());
+      int kept = owned.size();
+      for (String name : List.copyOf(block.linears().keySet())) {
+        restored(journal, name, block.linears().get(name)).ifPresent(r -> block.swap(name, r));
+      }
+      if (witness != null) {
+        witness.begin(block);
+        block.steps().forEach(witness::advance);
+        release(block, stored, kept);
+      }
+    }
+    if (journal.finished() > blocks) {
+      restored(journal, Plan.HEAD, model.head()).ifPresent(model::swapHead);
+    }
+    if (done > 0) {
+      String detail = "resumed after " + journal.lastFinished();
+      listener.progress("compress", done, plan.compressed(), detail);
+    }
+  }
+
+  private Optional<Linear> restored(Journal journal, String name, Linear before) {
+    PlannedLinear planned = plan.of(name);
+    if (!planned.isCompressed()) {
+      return Optional.empty();
+    }
+    try (Context.Scope scope = context.scope()) {
+      Linear linear = journal.restored(planned, before);
+      owned.addAll(scope.releaseAll());
+      done++;
+      return Optional.of(linear);
     }
   }
 
@@ -133,11 +198,19 @@ public final class Compression implements AutoCloseable {
       Windows.forget(block);
     }
     if (witness != null) {
-      stored.forEach(block::swap);
-      List<Storage> finished = owned.subList(kept, owned.size());
-      finished.forEach(Storage::close);
-      finished.clear();
+      release(block, stored, kept);
     }
+  }
+
+  /**
+   * Gives a block its stored linears back and frees the compressed ones, owned since {@code kept}.
+   */
+  private void release(Block block, Map<String, Linear> stored, int kept) {
+    Windows.forget(block);
+    stored.forEach(block::swap);
+    List<Storage> finished = owned.subList(kept, owned.size());
+    finished.forEach(Storage::close);
+    finished.clear();
   }
 
   /** Receives each compressed linear once it is final, for instance to write it. */
@@ -163,9 +236,6 @@ public final class Compression implements AutoCloseable {
   }
 
   private void compressHead(Samples samples, Sink sink) {
-    if (model.tied()) {
-      return;
-    }
     PlannedLinear planned = plan.of(Plan.HEAD);
     try (Context.Scope scope = context.scope()) {
       Statistics statistics = null;

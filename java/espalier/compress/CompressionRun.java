@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
+import espalier.checkpoint.Checkpoint;
+import espalier.checkpoint.PartialFolder;
 import espalier.internal.Version;
 import espalier.kernel.Eager;
 import espalier.kernel.Ops;
@@ -16,6 +18,7 @@ import espalier.tensor.Tensor;
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -28,12 +31,18 @@ public final class CompressionRun {
   /** Tokens of the text on which the reopened output is compared. */
   static final int PROOF_TOKENS = 64;
 
+  /**
+   * Nothing here draws random numbers yet; what will, begins with this, and a resume compares it.
+   */
+  private static final long SEED = 0;
+
   private final Context context;
   private final Model model;
   private final Plan plan;
   private final Report report;
   private final Listener listener;
   private MemoryPlan memory;
+  private boolean restart;
 
   public CompressionRun(Context context, Model model, Plan plan, Report report, Listener listener) {
     this.context = context;
@@ -49,8 +58,17 @@ public final class CompressionRun {
     return this;
   }
 
+  /** Makes the run begin anew whatever an earlier one left for it. */
+  public CompressionRun restart(boolean value) {
+    restart = value;
+    return this;
+  }
+
   /**
-   * Compresses the model and writes it to {@code folder}, which must not exist.
+   * Compresses the model and writes it to {@code folder}, which must not exist. Killed at any
+   * moment, the same call goes on after the last finished block, from what lies in the folder of
+   * that name with {@code .partial} added; the files of the output are the same then, byte for
+   * byte, except for the report, which tells of it.
    *
    * @param texts calibration token ids; may be empty when the plan needs none
    * @return the report, complete
@@ -58,24 +76,89 @@ public final class CompressionRun {
   public Report to(Path folder, long shardBytes, List<int[]> texts) {
     model.events().forEach(report::event);
     plan.events().forEach(report::event);
-    requireFinite();
-    describe(folder);
-    int[] proofText = proofText(texts);
-    try (Output output = new Output(context, model, plan, report, folder, shardBytes);
+    try (PartialFolder partial = PartialFolder.open(folder)) {
+      if (partial.found() && restart) {
+        partial.clear();
+        report.event(
+            Event.info(
+                "restarted", lastName(partial.path()), "what an earlier run had done was removed"));
+      }
+      Journal[] journal = new Journal[1];
+      try {
+        describe(folder);
+        RunInputs inputs =
+            RunInputs.of(
+                context, model, plan, new RunInputs.Request(shardBytes, SEED, texts), checksums());
+        journal[0] = Journal.open(partial, model.blocks().size(), inputs, report);
+        write(partial, shardBytes, texts, journal[0]);
+        return report;
+      } catch (RuntimeException | Error e) {
+        if (partial.found() || isWorthKeeping(e, journal[0])) {
+          partial.leave();
+        }
+        if (e instanceof EspalierException known && journal[0] != null) {
+          throw explained(known, journal[0]);
+        }
+        throw e;
+      }
+    }
+  }
+
+  private void write(PartialFolder partial, long shardBytes, List<int[]> texts, Journal journal) {
+    try (Output output =
+            new Output(context, model, plan, report, partial, shardBytes, journal.tensors());
         Compression compression = new Compression(context, model, plan, report, listener)) {
+      journal.attach(output, report);
+      int[] proofText = proofText(texts);
       if (memory != null) {
         memory.events().forEach(report::event);
-        compression.within(memory, output.sealed(), proofText);
+        compression.within(memory, partial.path(), proofText);
       }
-      compression.run(texts, output);
+      compression.run(texts, output, journal);
+      listener.checkCancelled();
       output.complete(
           ModelCard.of(
               model.checkpoint(), plan.summary(), plan.recipeText(), Version.TEXT, hashes(model)));
+      listener.checkCancelled();
       prove(output.sealed(), proofText, compression.witnessLogits());
       report.fact("peak_resident_bytes", Resident.peakBytes());
-      output.publish();
-      return report;
+      output.addReport();
     }
+    partial.publish();
+  }
+
+  /**
+   * A run that was stopped, or ran out of something, is gone on with. One that met a fault of its
+   * input would meet it again; any other failure keeps what it has, if it has anything.
+   */
+  private static boolean isWorthKeeping(Throwable failure, Journal journal) {
+    if (journal == null) {
+      return false;
+    }
+    if (failure instanceof EspalierException known) {
+      return switch (known.kind()) {
+        case INTERRUPTED, RESOURCE -> true;
+        case USAGE, INPUT, UNSUPPORTED -> false;
+        case FAILED -> journal.finished() > 0;
+      };
+    }
+    return journal.finished() > 0;
+  }
+
+  /** Tells the user of a run that can be gone on with how to do it. */
+  private static EspalierException explained(EspalierException failure, Journal journal) {
+    String again =
+        journal.finished() == 0
+            ? "Run the same command again; no block was finished."
+            : "Run the same command again: it goes on after " + journal.lastFinished() + ".";
+    return switch (failure.kind()) {
+      case INTERRUPTED ->
+          new EspalierException(failure.kind(), failure.getMessage(), again, failure);
+      case RESOURCE ->
+          new EspalierException(
+              failure.kind(), failure.getMessage(), failure.advice() + " " + again, failure);
+      default -> failure;
+    };
   }
 
   private void describe(Path folder) {
@@ -111,23 +194,36 @@ public final class CompressionRun {
     return hashes;
   }
 
-  /** A NaN poisons every statistic after it, so it must not get in. */
-  private void requireFinite() {
+  /**
+   * Returns the checksum of every stored tensor, and refuses NaN, which would poison every
+   * statistic after it. Reads every weight file once.
+   */
+  private Map<String, Long> checksums() {
+    Checkpoint source = model.checkpoint();
+    Map<String, Long> checksums = new HashMap<>();
     model
-        .damage(context, listener::checkCancelled)
+        .damage(
+            context,
+            name -> {
+              checksums.put(name, RunInputs.checksum(source.get(name)));
+              listener.checkCancelled();
+            })
         .ifPresent(
             fault -> {
               throw fault;
             });
     // What the model does not read does no harm (old attention masks hold infinities on purpose).
     for (String name : model.unknownTensors()) {
-      Tensor tensor = model.checkpoint().get(name);
+      Tensor tensor = source.get(name);
+      checksums.put(name, RunInputs.checksum(tensor));
       if (Model.firstNotFinite(context, tensor) >= 0) {
         report.event(
             Event.warning(
                 "unused-not-finite", name, "holds NaN or infinity; the model does not read it"));
       }
+      tensor.forget();
     }
+    return checksums;
   }
 
   /**

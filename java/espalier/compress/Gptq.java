@@ -99,8 +99,7 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
     return new LinearResult(result, error, nearestError, List.copyOf(events));
   }
 
-  private static double error(
-      LinearInput input, Quantized result, double energy, Context context) {
+  private static double error(LinearInput input, Quantized result, double energy, Context context) {
     return LayerError.relative(
         context, input.weight(), Rtn.values(result, context), input.statistics(), energy);
   }
@@ -143,8 +142,7 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
         scales,
         zeros,
         codes);
-    Tensor inPlace =
-        order == null ? codes : LinearAlgebra.permuted(context, codes, channels, true);
+    Tensor inPlace = order == null ? codes : LinearAlgebra.permuted(context, codes, channels, true);
     return Rtn.packed(input, context, scales, zeros, inPlace);
   }
 

@@ -13,8 +13,7 @@ final class LayerError {
 
   /** Returns the relative error of {@code quantized} against {@code weight}, both F32 [out, in]. */
   static double relative(Context context, Tensor weight, Tensor quantized, Statistics statistics) {
-    return relative(
-        context, weight, quantized, statistics, energy(context, weight, statistics));
+    return relative(context, weight, quantized, statistics, energy(context, weight, statistics));
   }
 
   /** The same, with the energy of the weights known: two results of one layer share it. */
@@ -31,22 +30,6 @@ final class LayerError {
 
   private static Tensor hessian(Statistics statistics) {
     return statistics == null ? null : statistics.gram();
-  }
-
-  /** Returns tr(WHWᵀ), what {@link #relative} divides by. */
-  static double energy(Context context, Tensor weight, Statistics statistics) {
-    if (statistics != null) {
-      return LinearAlgebra.quadraticForm(context, weight, statistics.gram());
-    }
-    double sum = 0;
-    for (long row = 0; row < weight.dimension(0); row++) {
-      FloatBuffer w = row(weight, row, weight.dimension(1));
-      while (w.hasRemaining()) {
-        double value = w.get();
-        sum += value * value;
-      }
-    }
-    return sum;
   }
 
   /** A layer of zeros, or one that never sees an input, has no error. */

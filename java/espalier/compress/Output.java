@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.checkpoint.Checkpoint;
 import espalier.checkpoint.CheckpointWriter;
+import espalier.checkpoint.PartialFolder;
 import espalier.checkpoint.TensorSpec;
 import espalier.codec.ActivationArgs;
 import espalier.internal.Json;
@@ -29,9 +30,9 @@ import java.util.Set;
 /**
  * The folder a run leaves: compressed linears in their new spelling, every other tensor and file as
  * it was, a config that says how to read them. Tensors are written as they become final; nothing is
- * visible under the output's name before {@link #publish}.
+ * visible under the output's name before the folder it writes into is published.
  */
-final class Output implements Compression.Sink, AutoCloseable {
+final class Output implements DurableSink, AutoCloseable {
   /** The version of compressed-tensors whose config and layout we write. */
   private static final String FORMAT_VERSION = "0.20.0";
 
@@ -41,15 +42,28 @@ final class Output implements Compression.Sink, AutoCloseable {
   private final Report report;
   private final CheckpointWriter writer;
   private final Set<String> replaced = new LinkedHashSet<>();
+  private Checkpoint earlier;
 
-  /** Declares every tensor; refuses an output that exists or cannot be written. */
-  Output(Context context, Model model, Plan plan, Report report, Path folder, long shardBytes) {
+  /**
+   * Declares every tensor.
+   *
+   * @param folder to write into; not owned
+   * @param written checksums of the tensors that an earlier process left there, null to begin anew
+   */
+  Output(
+      Context context,
+      Model model,
+      Plan plan,
+      Report report,
+      PartialFolder folder,
+      long shardBytes,
+      Map<String, Long> written) {
     this.context = context;
     this.model = model;
     this.plan = plan;
     this.report = report;
     Map<String, List<TensorSpec>> spellings = spellings(model, plan);
-    this.writer = CheckpointWriter.create(folder, shardBytes);
+    this.writer = CheckpointWriter.in(folder, "", shardBytes);
     try {
       Checkpoint source = model.checkpoint();
       Set<String> unknown = Set.copyOf(model.unknownTensors());
@@ -67,8 +81,12 @@ final class Output implements Compression.Sink, AutoCloseable {
                   "copied-verbatim", name, "not part of the model; carried over byte for byte"));
         }
       }
-      writer.begin();
-      writer.events().forEach(report::event);
+      if (written == null) {
+        writer.begin();
+      } else {
+        writer.resume(written);
+        earlier = Checkpoint.open(writer.partial());
+      }
     } catch (RuntimeException e) {
       writer.close();
       throw e;
@@ -130,6 +148,27 @@ final class Output implements Compression.Sink, AutoCloseable {
     }
   }
 
+  @Override
+  public Linear restored(PlannedLinear planned, Linear before) {
+    String stored = model.storedName(planned.name());
+    if (plan.dense()) {
+      return new Dense(earlier.get(stored + ".weight"), ((Dense) before).inOut(), before.bias());
+    }
+    return plan.spellings()
+        .of(planned.scheme())
+        .decode(context, earlier, stored, planned.scheme(), before.bias());
+  }
+
+  @Override
+  public void sync() {
+    writer.sync();
+  }
+
+  @Override
+  public Map<String, Long> checksums() {
+    return writer.checksums();
+  }
+
   /** Writes everything else, then the config, the card and the report; nothing is published yet. */
   void complete(String card) {
     Checkpoint source = model.checkpoint();
@@ -155,10 +194,9 @@ final class Output implements Compression.Sink, AutoCloseable {
     return writer.partial();
   }
 
-  /** Adds the report and gives the folder its name. */
-  void publish() {
+  /** Adds the report, which tells of all that went before; the folder may be published then. */
+  void addReport() {
     writer.text("espalier-report.json", pretty(report.toJson()));
-    writer.finish();
   }
 
   /** Returns the text of config.json. */
@@ -221,5 +259,8 @@ final class Output implements Compression.Sink, AutoCloseable {
   @Override
   public void close() {
     writer.close();
+    if (earlier != null) {
+      earlier.close();
+    }
   }
 }

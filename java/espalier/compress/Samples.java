@@ -116,6 +116,25 @@ final class Samples implements AutoCloseable {
     }
   }
 
+  /** Hands over every text's hidden states between two blocks, in the kept dtype, in order. */
+  void export(Consumer<Tensor> to) {
+    for (Held residual : residuals) {
+      to.accept(residual.tensor());
+      residual.tensor().forget();
+    }
+  }
+
+  /** Takes back what {@link #export} handed over: {@code from} fills tensors of the same shapes. */
+  void restore(Consumer<Tensor> from) {
+    for (int i = 0; i < count(); i++) {
+      Tensor shape = residuals.get(i).tensor();
+      Tensor copy =
+          new Tensor(Storage.allocate(shape.sizeBytes()), 0, shape.dtype(), shape.shape());
+      release(residuals.set(i, new Held(copy)));
+      from.accept(copy);
+    }
+  }
+
   private void replace(int i, State state) {
     Held residual = hold(state.residual());
     Held input = state.input() == null ? null : hold(state.input());

@@ -76,14 +76,7 @@ public final class LinearAlgebra {
     Words value = new Words(1);
     Native.check(
         Abi.esp_quadratic_form(
-            context.handle(),
-            rows,
-            k,
-            a.address(),
-            optional(b),
-            k,
-            optional(h),
-            value.address(0)));
+            context.handle(), rows, k, a.address(), optional(b), k, optional(h), value.address(0)));
     return value.getDouble(0);
   }
 
@@ -111,7 +104,8 @@ public final class LinearAlgebra {
   }
 
   /**
-   * Turns the symmetric h F64 [n, n] (upper triangle) in place into the upper triangular U with U·Uᵀ = h.
+   * Turns the symmetric h F64 [n, n] (upper triangle) in place into the upper triangular U with
+   * U·Uᵀ = h.
    *
    * @return −1 on success, else the index of the pivot that was not positive; h is then undefined
    */

@@ -23,6 +23,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 
 /**
@@ -325,11 +326,11 @@ public final class Model implements AutoCloseable {
    * Looks through everything the model reads for a value that no arithmetic survives. Reads every
    * weight file once: for a compression, and to explain a result that is not a number.
    *
-   * @param next called after every tensor; may throw to stop
+   * @param next called with the name of every tensor that was sound; may throw to stop
    * @return the fault (INPUT) of the first tensor that holds NaN, an infinity or a number beyond
    *     fp32, naming the place
    */
-  public Optional<EspalierException> damage(Context context, Runnable next) {
+  public Optional<EspalierException> damage(Context context, Consumer<String> next) {
     Set<String> unread = Set.copyOf(unknown);
     for (String name : checkpoint.names()) {
       if (unread.contains(name)) {
@@ -347,7 +348,8 @@ public final class Model implements AutoCloseable {
                     + place(tensor, at),
                 "Repair or replace the checkpoint; nothing sound can be made from it."));
       }
-      next.run();
+      next.accept(name);
+      tensor.forget();
     }
     return Optional.empty();
   }

@@ -27,8 +27,7 @@ public interface Listener {
   /** Throws INTERRUPTED if the caller wants to stop. */
   default void checkCancelled() {
     if (cancelled()) {
-      throw new EspalierException(
-          EspalierException.Kind.INTERRUPTED, "cancelled; nothing was written");
+      throw new EspalierException(EspalierException.Kind.INTERRUPTED, "cancelled");
     }
   }
 }

@@ -88,7 +88,7 @@ public final class Generator {
     try {
       return sampler.next(logits, ids, length);
     } catch (EspalierException unsound) {
-      throw model.damage(ops.context(), () -> {}).orElse(unsound);
+      throw model.damage(ops.context(), name -> {}).orElse(unsound);
     }
   }
 

@@ -122,7 +122,7 @@ public final class Perplexity {
     }
     for (Model model : models) {
       model
-          .damage(context, () -> {})
+          .damage(context, name -> {})
           .ifPresent(
               fault -> {
                 throw fault;

@@ -218,7 +218,7 @@ class CheckpointWriterTest {
     refused(Path.of("/"), Kind.USAGE, "");
     Path link = Files.createSymbolicLink(root.resolve("link"), root.resolve("gone"));
     refused(link, Kind.USAGE, "broken link");
-    Files.createDirectory(root.resolve("foreign.partial"));
+    Files.createDirectories(root.resolve("foreign.partial/notes"));
     refused(root.resolve("foreign"), Kind.USAGE, "not made by this program");
     assertTrue(Files.exists(root.resolve("foreign.partial")));
     if (Files.isDirectory(Path.of("/proc/self"))) {
@@ -282,13 +282,14 @@ class CheckpointWriterTest {
       refused(out(), Kind.USAGE, "another run is writing there");
       assertTrue(Files.exists(alive.partial()));
       // What a killed run leaves: the same files without the lock.
-      Path copy = Files.createDirectory(root.resolve("killed.partial"));
-      try (Stream<Path> files = Files.list(alive.partial())) {
+      Path copy = root.resolve("killed.partial");
+      Path grown = alive.partial().getParent();
+      try (Stream<Path> files = Files.walk(grown)) {
         for (Path file : files.toList()) {
-          Files.copy(file, copy.resolve(file.getFileName()));
+          Files.copy(file, copy.resolve(grown.relativize(file).toString()));
         }
       }
-      Files.writeString(copy.resolve("model.safetensors"), "half");
+      Files.writeString(copy.resolve("output/model.safetensors"), "half");
     }
     try (CheckpointWriter writer = CheckpointWriter.create(root.resolve("killed"), 1)) {
       assertEquals("leftover-replaced", writer.events().get(0).kind());

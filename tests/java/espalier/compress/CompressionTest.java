@@ -223,7 +223,7 @@ class CompressionTest {
   }
 
   @Test
-  void cancellingLeavesNothing() throws IOException {
+  void cancellingKeepsWhatIsDoneForTheNextRun() {
     Listener impatient =
         new Listener() {
           private int heard;
@@ -239,8 +239,10 @@ class CompressionTest {
           }
         };
     CompressionJob job = job(TinyModels.llama(), "stopped").scheme("W4A16").groupSize(4);
-    fails(Kind.INTERRUPTED, job.listener(impatient));
-    assertNothingAt("stopped-out");
+    EspalierException stopped = fails(Kind.INTERRUPTED, job.listener(impatient));
+    assertTrue(stopped.advice().contains("same command"), stopped.advice());
+    assertFalse(Files.exists(folder.resolve("stopped-out")));
+    assertTrue(Files.exists(folder.resolve("stopped-out.partial")));
   }
 
   @Test
@@ -371,6 +373,5 @@ class CompressionTest {
     assertEquals(Kind.INTERRUPTED, stopped.kind());
     assertEquals(101, asked.get());
     assertFalse(Files.exists(folder.resolve("cancelled-out")));
-    assertFalse(Files.exists(folder.resolve("cancelled-out.partial")));
   }
 }
