@@ -12,6 +12,7 @@ import espalier.recipe.ShortForm;
 import espalier.report.EspalierException;
 import espalier.report.Event;
 import espalier.report.Listener;
+import espalier.report.Phase;
 import espalier.report.Report;
 import espalier.tensor.Context;
 import espalier.text.ChatTemplate;
@@ -58,6 +59,8 @@ public final class CompressionJob {
   private OutputFormat format = OutputFormat.COMPRESSED_TENSORS;
   private long shardBytes = DEFAULT_SHARD_BYTES;
   private int threads;
+  private Path evaluation;
+  private int evaluationLimit;
   private boolean strict;
   private Listener listener = Listener.NONE;
 
@@ -140,6 +143,17 @@ public final class CompressionJob {
     return this;
   }
 
+  /**
+   * Measures quality before and after on the documents of a file, for the report.
+   *
+   * @param limit the most documents; 0 for all
+   */
+  public CompressionJob evaluate(Path file, int limit) {
+    evaluation = file;
+    evaluationLimit = limit;
+    return this;
+  }
+
   /** Makes every warning an error. */
   public CompressionJob strict(boolean value) {
     strict = value;
@@ -180,6 +194,11 @@ public final class CompressionJob {
       Plan plan = Plan.of(opened, recipe.recipe(), format, recipe.text());
       List<int[]> texts = plan.needsCalibration() ? calibrationTexts(opened, report) : List.of();
       CompressionRun run = new CompressionRun(context, opened, plan, report, listener);
+      if (evaluation != null) {
+        QualityCheck quality = new QualityCheck(opened, evaluation, evaluationLimit);
+        run.inspect(written -> quality.measure(written, context, report, listener));
+      }
+      report.timings().add(Phase.OPEN, "", report.timings().total());
       return run.to(output, shardBytes, texts);
     }
   }

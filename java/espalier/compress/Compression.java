@@ -5,6 +5,7 @@ import espalier.kernel.Convert;
 import espalier.kernel.Eager;
 import espalier.kernel.Ops;
 import espalier.kernel.Tapped;
+import espalier.kernel.Variants;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
@@ -15,6 +16,7 @@ import espalier.report.EspalierException;
 import espalier.report.Event;
 import espalier.report.LinearRow;
 import espalier.report.Listener;
+import espalier.report.Phase;
 import espalier.report.Report;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
@@ -73,13 +75,17 @@ public final class Compression implements AutoCloseable {
     warnOfLittleData(texts);
     try (Samples samples = new Samples(context, ops, model, texts, listener)) {
       for (Block block : model.blocks()) {
-        samples.begin(block);
+        String first = block.linears().keySet().iterator().next();
+        report.timings().run(Phase.FORWARD, first, () -> samples.begin(block));
         for (Step step : block.steps()) {
           try (Context.Scope scope = context.scope()) {
-            Statistics statistics = wants(step) ? samples.measure() : null;
+            Statistics statistics =
+                wants(step)
+                    ? report.timings().get(Phase.HESSIAN, first, samples::measure)
+                    : null;
             compress(block, step, statistics, sink);
           }
-          samples.advance(step);
+          report.timings().run(Phase.FORWARD, first, () -> samples.advance(step));
         }
       }
       compressHead(samples, sink);
@@ -104,7 +110,7 @@ public final class Compression implements AutoCloseable {
       if (result != linear) {
         block.swap(name, result);
       }
-      sink.accept(name, result);
+      report.timings().run(Phase.WRITE, name, () -> sink.accept(name, result));
     }
   }
 
@@ -119,14 +125,19 @@ public final class Compression implements AutoCloseable {
         statistics = new Statistics(context, planned.in());
         Statistics target = statistics;
         Ops tapped = new Tapped(ops, (name, x) -> target.add(x));
-        samples.forEachResidual(hidden -> model.logits(tapped, hidden));
+        report
+            .timings()
+            .run(
+                Phase.HESSIAN,
+                Plan.HEAD,
+                () -> samples.forEachResidual(hidden -> model.logits(tapped, hidden)));
       }
       Linear linear = model.head();
       Linear result = compress(planned, linear, statistics);
       if (result != linear) {
         model.swapHead(result);
       }
-      sink.accept(Plan.HEAD, result);
+      report.timings().run(Phase.WRITE, Plan.HEAD, () -> sink.accept(Plan.HEAD, result));
     }
   }
 
@@ -134,25 +145,36 @@ public final class Compression implements AutoCloseable {
     listener.checkCancelled();
     if (!planned.isCompressed()) {
       report.row(
-          new LinearRow(planned.name(), "none", planned.reason(), linear.bitsPerWeight(), 0, 0, 0));
+          LinearRow.untouched(
+              planned.name(),
+              planned.reason(),
+              planned.out() * planned.in(),
+              linear.bitsPerWeight()));
       return linear;
     }
     long start = System.nanoTime();
     if (statistics != null) {
       planned.method().prepare(statistics);
     }
+    double preparing = (System.nanoTime() - start) * 1e-9;
+    report.timings().add(Phase.SOLVE, planned.name(), preparing);
     try (Context.Scope scope = context.scope()) {
+      Tensor weight =
+          report.timings().get(Phase.READ, planned.name(), () -> linear.weight(context));
       DType scaleType = linear instanceof Dense dense ? dense.matrix().dtype() : DType.F32;
       LinearInput input =
           new LinearInput(
               planned.name(),
-              linear.weight(context),
+              weight,
               linear.bias(),
               planned.scheme(),
               planned.range(),
               scaleType,
               statistics);
-      LinearResult result = planned.method().apply(input, context);
+      LinearResult result =
+          report
+              .timings()
+              .get(Phase.SOLVE, planned.name(), () -> planned.method().apply(input, context));
       Linear kept = keep(scope, result.quantized(), linear);
       double seconds = (System.nanoTime() - start) / 1e9;
       record(planned, result, seconds);
@@ -199,10 +221,12 @@ public final class Compression implements AutoCloseable {
             planned.name(),
             planned.method().name(),
             planned.scheme().toString(),
+            planned.out() * planned.in(),
             result.linear().bitsPerWeight(),
             result.relativeError(),
             result.nearestError(),
-            seconds));
+            seconds,
+            Variants.preferred(planned.method().operation()).orElse(null)));
     result.events().forEach(report::event);
     lastResult =
         String.format(Locale.ROOT, "error %.3g %s", result.relativeError(), planned.name());

@@ -5,11 +5,13 @@ import espalier.internal.Version;
 import espalier.kernel.Convert;
 import espalier.kernel.Eager;
 import espalier.kernel.Ops;
+import espalier.kernel.Variants;
 import espalier.model.Model;
 import espalier.model.Past;
 import espalier.report.EspalierException;
 import espalier.report.Event;
 import espalier.report.Listener;
+import espalier.report.Phase;
 import espalier.report.Report;
 import espalier.tensor.Context;
 import espalier.tensor.Tensor;
@@ -17,6 +19,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 
 /**
  * A plan carried out: checks, block loop, output, and the proof that the output is what was
@@ -31,6 +34,7 @@ public final class CompressionRun {
   private final Plan plan;
   private final Report report;
   private final Listener listener;
+  private Consumer<Path> inspection = folder -> {};
 
   public CompressionRun(Context context, Model model, Plan plan, Report report, Listener listener) {
     this.context = context;
@@ -38,6 +42,15 @@ public final class CompressionRun {
     this.plan = plan;
     this.report = report;
     this.listener = listener;
+  }
+
+  /**
+   * Sets who looks at the finished files before they get their name, to add to the report; what it
+   * throws ends the run.
+   */
+  public CompressionRun inspect(Consumer<Path> visitor) {
+    inspection = visitor;
+    return this;
   }
 
   /**
@@ -49,7 +62,7 @@ public final class CompressionRun {
   public Report to(Path folder, long shardBytes, List<int[]> texts) {
     model.events().forEach(report::event);
     plan.events().forEach(report::event);
-    requireFinite();
+    report.timings().run(Phase.CHECK, "", this::requireFinite);
     describe(folder);
     try (Output output = new Output(context, model, plan, report, folder, shardBytes);
         Compression compression = new Compression(context, model, plan, report, listener)) {
@@ -57,7 +70,9 @@ public final class CompressionRun {
       output.complete(
           ModelCard.of(
               model.checkpoint(), plan.summary(), plan.recipeText(), Version.TEXT, hashes()));
-      prove(output.sealed(), texts);
+      report.timings().run(Phase.PROVE, "", () -> prove(output.sealed(), texts));
+      report.fact("size", SizeBreakdown.of(model, plan, output.sealed()));
+      inspection.accept(output.sealed());
       output.publish();
       return report;
     }
@@ -74,6 +89,7 @@ public final class CompressionRun {
     report.fact("compute_precision", "fp32");
     report.fact("threads", context.threads());
     report.fact("cpu_features", Context.cpuFeatures());
+    report.fact("kernel_variants", Variants.preferred());
     report.fact("linears_compressed", plan.compressed());
   }
 

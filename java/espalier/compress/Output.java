@@ -16,6 +16,7 @@ import espalier.layer.Quantized;
 import espalier.layer.Scheme;
 import espalier.model.Model;
 import espalier.report.Event;
+import espalier.report.HtmlReport;
 import espalier.report.Report;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
@@ -154,7 +155,9 @@ final class Output implements Compression.Sink, AutoCloseable {
 
   /** Adds the report and gives the folder its name. */
   void publish() {
-    writer.text("espalier-report.json", pretty(report.toJson()));
+    ObjectNode record = report.toJson();
+    writer.text("espalier-report.json", pretty(record));
+    writer.text("espalier-report.html", HtmlReport.of(record));
     writer.finish();
   }
 
