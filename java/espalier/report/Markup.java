@@ -43,10 +43,19 @@ final class Markup {
     return open(tag, attributes).text(text).close(tag);
   }
 
-  /** Opens a table that scrolls by itself, up to and with the opening of its body. */
+  /**
+   * Opens a table that scrolls by itself, up to and with the opening of its body. A head that
+   * begins with {@code >} stands to the right, over numbers.
+   */
   Markup table(String id, List<String> heads) {
     open("div", "class", "scroll", "tabindex", "0").open("table", "id", id).raw("<thead><tr>");
-    heads.forEach(head -> element("th", head, "scope", "col"));
+    for (String head : heads) {
+      if (head.startsWith(">")) {
+        element("th", head.substring(1), "scope", "col", "class", "n");
+      } else {
+        element("th", head, "scope", "col");
+      }
+    }
     return raw("</tr></thead>\n<tbody>\n");
   }
 

@@ -69,7 +69,7 @@ final class ReportSections {
     }
     double before = quality.path("perplexity_before").asDouble();
     double after = quality.path("perplexity_after").asDouble();
-    page.table("quality", List.of("measure", "before", "after", "change"));
+    page.table("quality", List.of("measure", ">before", ">after", ">change"));
     page.raw("<tr>").element("td", "perplexity");
     page.number(Figures.fixed(before, 4)).number(Figures.fixed(after, 4));
     page.number(String.format(Locale.ROOT, "%+.2f %%", 100 * (after / before - 1))).raw("</tr>\n");
@@ -111,7 +111,7 @@ final class ReportSections {
     page.table(
         "linears",
         List.of(
-            "linear", "method", "scheme", "bits a weight", "error", "rounding", "gain", "seconds",
+            "linear", "method", "scheme", ">bits a weight", ">error", ">rounding", ">gain", ">seconds",
             "kernel"));
     for (JsonNode row : report.path("linears")) {
       linear(row);
@@ -156,7 +156,7 @@ final class ReportSections {
     rows.sort(
         Comparator.comparingDouble((JsonNode row) -> -row.path("relative_error").asDouble()));
     page.element("h3", "The " + WORST + " largest errors");
-    page.table("worst", List.of("linear", "scheme", "error", "of the mean"));
+    page.table("worst", List.of("linear", "scheme", ">error", ">of the mean"));
     double mean = report.path("mean_relative_error").asDouble();
     for (JsonNode row : rows.subList(0, WORST)) {
       double error = row.path("relative_error").asDouble();
@@ -173,7 +173,7 @@ final class ReportSections {
       return;
     }
     section("Where the bytes are");
-    page.table("size", List.of("part", "before", "after", "share of after"));
+    page.table("size", List.of("part", ">before", ">after", "share of after"));
     double whole = 0;
     for (JsonNode part : size.path("parts")) {
       whole += part.path("after_bytes").asDouble();
@@ -204,7 +204,7 @@ final class ReportSections {
     section("Where the time went");
     chart("time-chart", "Seconds by block and phase.");
     double total = time.path("total_seconds").asDouble();
-    page.table("phases", List.of("phase", "time", "share"));
+    page.table("phases", List.of("phase", ">time", "share"));
     double known = 0;
     for (Phase phase : Phase.values()) {
       if (time.path("phases").has(phase.key())) {
@@ -239,7 +239,7 @@ final class ReportSections {
     }
     page.raw("<details><summary>Block by block</summary>\n");
     List<String> heads = new ArrayList<>(List.of("block"));
-    phases.forEach(phase -> heads.add(phase.title()));
+    phases.forEach(phase -> heads.add(">" + phase.title()));
     page.table("blocks", heads);
     for (JsonNode block : time.path("blocks")) {
       page.raw("<tr>").element("td", block.path("block").asText(), "class", "name");

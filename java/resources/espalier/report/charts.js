@@ -30,6 +30,7 @@
     const watch = new ResizeObserver(() => plot.setSize({ width: width(), height }));
     watch.observe(place);
     plots.push(() => { watch.disconnect(); plot.destroy(); });
+    return plot;
   }
 
   function errors() {
@@ -57,16 +58,32 @@
       const list = full(values.rounding);
       if (list.some(v => v !== null)) {
         data.push(list);
-        series.push({ label: kind + ", rounding", stroke: colour(i), width: 1, dash: [4, 4], show: kinds.size === 1,
+        series.push({ label: kind + ", rounding", stroke: colour(i), width: 1, dash: [4, 4], show: false, class: "rounding",
           points: { show: false }, value: (u, v) => short(v) });
       }
       i++;
     }
-    draw("error-chart", 340, {
-      title: "Relative error by block (log scale; choose lines in the legend)",
+    const plot = draw("error-chart", 340, {
+      title: "Relative error by block, log scale",
       scales: { x: { time: false, range: [-0.5, names.length - 0.5] }, y: { distr: 3 } },
       axes: [blockAxis(names), axis({ size: 64, values: (u, at) => at.map(v => (v === null ? "" : short(v))) })],
       series }, data);
+    if (plot && series.length > kinds.size + 1) compare(plot, kinds.size + 1);
+  }
+
+  // A button that shows the dashed lines of rounding to nearest, which begin at a series.
+  function compare(plot, first) {
+    const place = document.getElementById("error-chart"), button = document.createElement("button");
+    button.type = "button";
+    const show = on => {
+      place.classList.toggle("comparing", on);
+      button.setAttribute("aria-pressed", String(on));
+      button.textContent = (on ? "Hide" : "Compare with") + " rounding to nearest (dashed)";
+      plot.batch(() => { for (let i = first; i < plot.series.length; i++) plot.setSeries(i, { show: on }); });
+    };
+    button.onclick = () => show(!place.classList.contains("comparing"));
+    show(place.classList.contains("comparing"));
+    place.append(button);
   }
 
   function times() {
