@@ -46,9 +46,7 @@ final class QualityCheck {
   void measure(Path compressed, Context context, Report report, Listener listener) {
     passages.events().forEach(report::event);
     Divergence.Result result =
-        report
-            .timings()
-            .get(Phase.EVALUATE, "", () -> divergence(compressed, context, listener));
+        report.timings().get(Phase.EVALUATE, "", () -> divergence(compressed, context, listener));
     Map<String, Object> quality = new LinkedHashMap<>();
     quality.put("file", file.getFileName().toString());
     quality.put("protocol", passages.protocol().label());

@@ -105,7 +105,6 @@ final class TaskEvaluation {
 
   private static void line(PrintStream out, String name, Tasks.Metric metric) {
     out.println(
-        String.format(
-            Locale.ROOT, "%-48s %-10s %s", name, metric.name(), Tasks.words(metric)));
+        String.format(Locale.ROOT, "%-48s %-10s %s", name, metric.name(), Tasks.words(metric)));
   }
 }

@@ -80,9 +80,7 @@ public final class Compression implements AutoCloseable {
         for (Step step : block.steps()) {
           try (Context.Scope scope = context.scope()) {
             Statistics statistics =
-                wants(step)
-                    ? report.timings().get(Phase.HESSIAN, first, samples::measure)
-                    : null;
+                wants(step) ? report.timings().get(Phase.HESSIAN, first, samples::measure) : null;
             compress(block, step, statistics, sink);
           }
           report.timings().run(Phase.FORWARD, first, () -> samples.advance(step));

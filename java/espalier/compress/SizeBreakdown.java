@@ -28,8 +28,7 @@ final class SizeBreakdown {
   static Map<String, Object> of(Model model, Plan plan, Path written) {
     Map<String, String> modules = new HashMap<>();
     for (PlannedLinear planned : plan.linears()) {
-      modules.put(
-          model.storedName(planned.name()), PARTS.get(planned.isCompressed() ? 0 : 1));
+      modules.put(model.storedName(planned.name()), PARTS.get(planned.isCompressed() ? 0 : 1));
     }
     try (Checkpoint after = Checkpoint.open(written)) {
       Map<String, Long> old = parts(model.checkpoint(), modules);

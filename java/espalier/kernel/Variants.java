@@ -48,7 +48,9 @@ public final class Variants {
     return Optional.ofNullable(preferred().get(operation)).map(name -> operation + "/" + name);
   }
 
-  /** Returns, in the order of the table, the row every operation takes here unless one is pinned. */
+  /**
+   * Returns, in the order of the table, the row every operation takes here unless one is pinned.
+   */
   public static Map<String, String> preferred() {
     Map<String, String> names = new LinkedHashMap<>();
     for (Variant row : all()) {

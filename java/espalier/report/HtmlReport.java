@@ -36,17 +36,24 @@ public final class HtmlReport {
     page.open("meta", "http-equiv", "Content-Security-Policy", "content", policy(library, drawing));
     page.raw("\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     page.raw("<meta name=\"color-scheme\" content=\"light dark\">\n");
-    page.element("title", report.path("output").asText("a compressed model") + " · Espalier report");
+    page.element(
+        "title", report.path("output").asText("a compressed model") + " · Espalier report");
     page.raw("<style>\n");
     resource(CHARTS + "dist/uPlot.min.css").ifPresent(page::raw);
-    page.raw(resource("/espalier/report/page.css").orElseThrow()).raw("</style>\n</head>\n<body>\n");
+    page.raw(resource("/espalier/report/page.css").orElseThrow())
+        .raw("</style>\n</head>\n<body>\n");
     header(page, report);
     page.raw("<main>\n");
     new ReportSections(page, report, library.isPresent()).write();
     page.raw("</main>\n");
     footer(page, report, library.isPresent());
     library.ifPresent(
-        code -> page.raw("<script>").raw(code).raw("</script>\n<script>").raw(drawing).raw("</script>\n"));
+        code ->
+            page.raw("<script>")
+                .raw(code)
+                .raw("</script>\n<script>")
+                .raw(drawing)
+                .raw("</script>\n"));
     return page.raw("</body>\n</html>\n").toString();
   }
 

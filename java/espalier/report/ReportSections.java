@@ -17,8 +17,18 @@ final class ReportSections {
 
   /** Facts that have a place of their own, or are too long for a table. */
   private static final Set<String> SHOWN =
-      Set.of("schema", "recipe", "size", "quality", "time", "linears", "events", "source", "output",
-          "kernel_variants", "mean_relative_error");
+      Set.of(
+          "schema",
+          "recipe",
+          "size",
+          "quality",
+          "time",
+          "linears",
+          "events",
+          "source",
+          "output",
+          "kernel_variants",
+          "mean_relative_error");
 
   private final Markup page;
   private final ObjectNode report;
@@ -61,7 +71,8 @@ final class ReportSections {
     section("Quality before and after");
     JsonNode quality = report.path("quality");
     if (!quality.isObject()) {
-      page.raw("<p class=\"hint\">Not measured. Add <code>--eval FILE</code> to the compress command")
+      page.raw(
+              "<p class=\"hint\">Not measured. Add <code>--eval FILE</code> to the compress command")
           .raw(" to have perplexity, KL divergence and top-1 agreement here, or run")
           .raw(" <code>espalier eval OUT --data FILE --against MODEL</code>.</p>\n");
       end();
@@ -111,7 +122,14 @@ final class ReportSections {
     page.table(
         "linears",
         List.of(
-            "linear", "method", "scheme", ">bits a weight", ">error", ">rounding", ">gain", ">seconds",
+            "linear",
+            "method",
+            "scheme",
+            ">bits a weight",
+            ">error",
+            ">rounding",
+            ">gain",
+            ">seconds",
             "kernel"));
     for (JsonNode row : report.path("linears")) {
       linear(row);
@@ -153,8 +171,7 @@ final class ReportSections {
     if (rows.size() <= WORST) {
       return;
     }
-    rows.sort(
-        Comparator.comparingDouble((JsonNode row) -> -row.path("relative_error").asDouble()));
+    rows.sort(Comparator.comparingDouble((JsonNode row) -> -row.path("relative_error").asDouble()));
     page.element("h3", "The " + WORST + " largest errors");
     page.table("worst", List.of("linear", "scheme", ">error", ">of the mean"));
     double mean = report.path("mean_relative_error").asDouble();
@@ -280,7 +297,12 @@ final class ReportSections {
 
   /** A radio button that styles alone act on: filtering needs no script. */
   private void filter(String id, String label, long count, boolean chosen) {
-    page.raw("<input type=\"radio\" name=\"level\" id=\"" + id + "\"" + (chosen ? " checked" : "") + ">");
+    page.raw(
+        "<input type=\"radio\" name=\"level\" id=\""
+            + id
+            + "\""
+            + (chosen ? " checked" : "")
+            + ">");
     page.element("label", label + " (" + count + ")", "for", id);
   }
 
@@ -313,8 +335,11 @@ final class ReportSections {
       page.raw("<noscript><p class=\"hint\">Scripts are off; the figures are in the tables.</p>");
       page.raw("</noscript></div>\n");
     } else {
-      page.element("p", "The chart library was not on the class path; the figures are below.",
-          "class", "hint");
+      page.element(
+          "p",
+          "The chart library was not on the class path; the figures are below.",
+          "class",
+          "hint");
     }
   }
 }

@@ -114,7 +114,8 @@ final class Likelihood {
         try (Context.Scope inner = context.scope()) {
           long row = fed.first() - (long) shared;
           Tensor logits = model.logits(ops, hidden.rows(row + from, row + to));
-          nats += Perplexity.sum(Loss.crossEntropy(context, logits, context.ints(some, some.length)));
+          nats +=
+              Perplexity.sum(Loss.crossEntropy(context, logits, context.ints(some, some.length)));
           likeliest = likeliest && likeliest(logits, some);
         }
       }

@@ -198,9 +198,7 @@ public final class Tasks {
       squares += (v - mean) * (v - mean);
     }
     double error =
-        values.length < 2
-            ? Double.NaN
-            : Math.sqrt(squares / (values.length - 1) / values.length);
+        values.length < 2 ? Double.NaN : Math.sqrt(squares / (values.length - 1) / values.length);
     return new Metric(name, mean, error, normalisation);
   }
 

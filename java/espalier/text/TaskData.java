@@ -84,7 +84,10 @@ public record TaskData(
     List<Path> found;
     try (Stream<Path> files = Files.list(folder)) {
       found =
-          files.filter(f -> spelling.matcher(f.getFileName().toString()).matches()).sorted().toList();
+          files
+              .filter(f -> spelling.matcher(f.getFileName().toString()).matches())
+              .sorted()
+              .toList();
     } catch (IOException e) {
       throw EspalierException.input(folder + ": cannot be listed", "Give a folder that exists.");
     }

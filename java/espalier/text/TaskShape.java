@@ -14,7 +14,9 @@ import java.util.stream.Collectors;
  * lm-evaluation-harness with no examples given.
  */
 public enum TaskShape {
-  /** A question and its answers (ARC, PIQA): {@code query + "\nAnswer:"}, then {@code " " + one}. */
+  /**
+   * A question and its answers (ARC, PIQA): {@code query + "\nAnswer:"}, then {@code " " + one}.
+   */
   QUESTION("{query}\\nAnswer:", "query", "choices", "gold") {
     @Override
     TaskItem read(Row row) {

@@ -45,8 +45,7 @@ public final class TaskTokens {
    * @param settings tokenizer_config.json, which names BOS and EOS; null when there is none
    * @param embeddingRows of the model; a token past it is refused
    */
-  public TaskTokens(
-      Tokenizer tokenizer, TaskData data, ObjectNode settings, long embeddingRows) {
+  public TaskTokens(Tokenizer tokenizer, TaskData data, ObjectNode settings, long embeddingRows) {
     this.tokenizer = tokenizer;
     this.data = data;
     this.leading = leading(tokenizer);
@@ -98,8 +97,7 @@ public final class TaskTokens {
   }
 
   private EspalierException wrong(TaskItem item, String what, String advice) {
-    return EspalierException.input(
-        data.file() + ", line " + item.line() + ": " + what, advice);
+    return EspalierException.input(data.file() + ", line " + item.line() + ": " + what, advice);
   }
 
   private int[] encode(String text) {

@@ -48,7 +48,12 @@ class ReportTest {
   }
 
   private CompressionJob job() {
-    return Espalier.compress(model).scheme("W4A16").groupSize(0).data(texts).samples(12).output(out);
+    return Espalier.compress(model)
+        .scheme("W4A16")
+        .groupSize(0)
+        .data(texts)
+        .samples(12)
+        .output(out);
   }
 
   private static Schema schema() throws IOException {

@@ -100,7 +100,8 @@ class HtmlReportTest {
   void thePolicyAllowsItsOwnScriptsAndNothingElse() throws Exception {
     String page = page();
     Matcher policy =
-        Pattern.compile("http-equiv=\"Content-Security-Policy\" content=\"([^\"]*)\"").matcher(page);
+        Pattern.compile("http-equiv=\"Content-Security-Policy\" content=\"([^\"]*)\"")
+            .matcher(page);
     assertTrue(policy.find());
     assertTrue(policy.group(1).startsWith("default-src &#39;none&#39;"), policy.group(1));
     assertFalse(policy.group(1).matches(".*script-src[^;]*unsafe.*"), policy.group(1));
@@ -115,7 +116,8 @@ class HtmlReportTest {
       count++;
     }
     assertEquals(2, count, "the chart library and ours");
-    assertFalse(Pattern.compile("<(link|script|img|iframe)[^>]*\\s(src|href)=").matcher(page).find());
+    assertFalse(
+        Pattern.compile("<(link|script|img|iframe)[^>]*\\s(src|href)=").matcher(page).find());
     assertFalse(page.contains("@import") || page.contains("url(http"));
   }
 

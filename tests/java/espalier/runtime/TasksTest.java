@@ -48,8 +48,7 @@ class TasksTest {
   }
 
   private TaskData task(String text) throws IOException {
-    return TaskData.read(
-        Files.writeString(folder.resolve("own.jsonl"), text).toString(), null, 0);
+    return TaskData.read(Files.writeString(folder.resolve("own.jsonl"), text).toString(), null, 0);
   }
 
   /** Returns Σ −log p of a continuation: every token of the whole sequence, by full softmax. */
@@ -165,7 +164,8 @@ class TasksTest {
       Likelihood likelihood = new Likelihood(opened.model(), opened.ops());
       TaskItem item = data.items().get(0);
       int[] context = tokens.encode(item, item.choices().get(0)).context();
-      int next = best(new ReferenceForward(tiny).logits(context, List.of(0, 0))[context.length - 1]);
+      int next =
+          best(new ReferenceForward(tiny).logits(context, List.of(0, 0))[context.length - 1]);
       for (int id : new int[] {next, (next + 1) % 265}) {
         TaskTokens.Pair pair = new TaskTokens.Pair(context, new int[] {id});
         assertEquals(id == next, likelihood.score(List.of(pair), true).get(0).greedy());

@@ -38,8 +38,7 @@ class TaskDataTest {
     assertEquals("own", data.name());
     TaskItem item = data.items().get(0);
     assertEquals(1, item.gold());
-    assertEquals(
-        new TaskItem.Choice("Question: q\nAnswer:", " y", "y"), item.choices().get(1));
+    assertEquals(new TaskItem.Choice("Question: q\nAnswer:", " y", "y"), item.choices().get(1));
   }
 
   @Test
@@ -181,8 +180,7 @@ class TaskDataTest {
       TaskTokens.Pair pair = tokens.encode(item, merged);
       assertArrayEquals(
           new int[] {1, TinyTokenizer.SPACE_A, TinyTokenizer.SPACE_A}, pair.context());
-      assertArrayEquals(
-          new int[] {TinyTokenizer.SPACE, TinyTokenizer.B}, pair.continuation());
+      assertArrayEquals(new int[] {TinyTokenizer.SPACE, TinyTokenizer.B}, pair.continuation());
       TaskItem.Choice swallowed = new TaskItem.Choice("a", "b", "b");
       assertTrue(
           assertThrows(EspalierException.class, () -> tokens.encode(item, swallowed))
@@ -193,8 +191,7 @@ class TaskDataTest {
       assertArrayEquals(new int[] {TinyTokenizer.SPACE_AB}, sentence.continuation());
       TaskTokens narrow = new TaskTokens(tokenizer, data, null, 262);
       assertThrows(
-          EspalierException.class,
-          () -> narrow.encode(item, new TaskItem.Choice("b", " a", "a")));
+          EspalierException.class, () -> narrow.encode(item, new TaskItem.Choice("b", " a", "a")));
     }
   }
 }
