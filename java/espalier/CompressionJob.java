@@ -18,6 +18,7 @@ import espalier.recipe.ShortForm;
 import espalier.report.EspalierException;
 import espalier.report.Event;
 import espalier.report.Listener;
+import espalier.report.Phase;
 import espalier.report.Report;
 import espalier.tensor.Context;
 import espalier.text.ChatTemplate;
@@ -66,6 +67,8 @@ public final class CompressionJob {
   private long shardBytes = DEFAULT_SHARD_BYTES;
   private int threads;
   private boolean restart;
+  private Path evaluation;
+  private int evaluationLimit;
   private boolean strict;
   private OptionalLong memoryBudget = OptionalLong.empty();
   private MachineCache machines = MachineCache.ofUser(System.getenv());
@@ -171,6 +174,17 @@ public final class CompressionJob {
     return this;
   }
 
+  /**
+   * Measures quality before and after on the documents of a file, for the report.
+   *
+   * @param limit the most documents; 0 for all
+   */
+  public CompressionJob evaluate(Path file, int limit) {
+    evaluation = file;
+    evaluationLimit = limit;
+    return this;
+  }
+
   /** Makes every warning an error. */
   public CompressionJob strict(boolean value) {
     strict = value;
@@ -213,6 +227,11 @@ public final class CompressionJob {
       MemoryPlan memory =
           MemoryPlan.of(opened, plan, Workload.of(texts), context.threads(), memoryBudget);
       CompressionRun run = new CompressionRun(context, opened, plan, report, listener);
+      if (evaluation != null) {
+        QualityCheck quality = new QualityCheck(opened, evaluation, evaluationLimit);
+        run.inspect(written -> quality.measure(written, context, report, listener));
+      }
+      report.timings().add(Phase.OPEN, "", report.timings().total());
       return run.within(memory).restart(restart).to(output, shardBytes, texts);
     }
   }

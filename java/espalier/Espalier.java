@@ -11,8 +11,10 @@ import espalier.runtime.Generator;
 import espalier.runtime.Passages;
 import espalier.runtime.Perplexity;
 import espalier.runtime.Sampling;
+import espalier.runtime.Tasks;
 import espalier.tensor.Context;
 import espalier.text.ChatTemplate;
+import espalier.text.TaskData;
 import espalier.text.TextData;
 import espalier.text.Tokenizer;
 import java.nio.file.Files;
@@ -111,6 +113,15 @@ public final class Espalier implements AutoCloseable {
   }
 
   /**
+   * Asks the questions of a task; see {@link Tasks#measure}.
+   *
+   * @throws EspalierException (INPUT) when the model has no tokenizer
+   */
+  public Tasks.Result task(TaskData task, Listener listener) {
+    return Tasks.measure(model, ops(), requireTokenizer(), task, listener);
+  }
+
+  /**
    * Continues a text.
    *
    * @param tokens the most to generate
@@ -118,13 +129,17 @@ public final class Espalier implements AutoCloseable {
    * @throws EspalierException (INPUT) when the model has no tokenizer
    */
   public String generate(String prompt, Sampling sampling, int tokens) {
+    int[] ids = requireTokenizer().encode(prompt);
+    Generation result = new Generator(model, ops()).generate(ids, tokens, sampling);
+    return tokenizer.decode(result.ids().stream().mapToInt(Integer::intValue).toArray(), true);
+  }
+
+  private Tokenizer requireTokenizer() {
     if (tokenizer == null) {
       throw EspalierException.input(
-          folder + " has no tokenizer", "Use a Generator with token ids instead.");
+          folder + " has no tokenizer", "Take the tokenizer.json of this model.");
     }
-    Generation result =
-        new Generator(model, ops()).generate(tokenizer.encode(prompt), tokens, sampling);
-    return tokenizer.decode(result.ids().stream().mapToInt(Integer::intValue).toArray(), true);
+    return tokenizer;
   }
 
   @Override

@@ -9,11 +9,13 @@ import espalier.compress.MachineCache;
 import espalier.compress.OutputFormat;
 import espalier.compress.Resident;
 import espalier.internal.Json;
+import espalier.report.EspalierException;
 import espalier.report.Event;
 import espalier.report.Report;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -89,6 +91,22 @@ final class CompressCommand implements Callable<Integer> {
   private int maxLength;
 
   @Option(
+      names = "--eval",
+      paramLabel = "FILE",
+      description =
+          "Texts to measure quality on before and after (perplexity, KL divergence, top-1), for the"
+              + " report.")
+  private Path evaluation;
+
+  @Option(
+      names = "--eval-limit",
+      paramLabel = "N",
+      defaultValue = "0",
+      showDefaultValue = picocli.CommandLine.Help.Visibility.NEVER,
+      description = "Take only the first N documents of --eval (default: all).")
+  private int evaluationLimit;
+
+  @Option(
       names = "--format",
       paramLabel = "NAME",
       defaultValue = "compressed-tensors",
@@ -130,6 +148,9 @@ final class CompressCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
+    if (evaluation == null && evaluationLimit != 0) {
+      throw EspalierException.usage("--eval-limit is given without --eval", "Leave it out.");
+    }
     CompressionJob job =
         Espalier.compress(model)
             .scheme(scheme)
@@ -141,6 +162,7 @@ final class CompressCommand implements Callable<Integer> {
             .shardBytes(shardBytes)
             .output(output)
             .restart(restart)
+            .evaluate(evaluation, evaluationLimit)
             .threads(common.threads())
             .strict(common.strict());
     if (groupSize != null) {
@@ -206,12 +228,24 @@ final class CompressCommand implements Callable<Integer> {
         .out()
         .printf(
             Locale.ROOT,
-            "%s: %s linears compressed, mean relative error %.4g, %d warnings; details in %s%n",
+            "%s: %s linears compressed, mean relative error %.4g, %d warnings; report in %s%n",
             output,
             report.facts().get("linears_compressed"),
             report.meanRelativeError(),
             warnings,
-            output.resolve("espalier-report.json"));
+            output.resolve("espalier-report.html"));
+    if (report.facts().get("quality") instanceof Map<?, ?> quality) {
+      common
+          .console()
+          .out()
+          .printf(
+              Locale.ROOT,
+              "perplexity %.4f before, %.4f after; KL divergence %.5f, top-1 agreement %.4f%n",
+              quality.get("perplexity_before"),
+              quality.get("perplexity_after"),
+              quality.get("kl"),
+              quality.get("top1"));
+    }
     if (memoryBudget != null) {
       common
           .console()

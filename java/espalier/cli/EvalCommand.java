@@ -4,6 +4,7 @@ package espalier.cli;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.Espalier;
 import espalier.model.Model;
+import espalier.report.EspalierException;
 import espalier.report.Event;
 import espalier.report.Listener;
 import espalier.runtime.Divergence;
@@ -21,15 +22,19 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
-/** Measures how well a model predicts a text, and how far it is from its dense original. */
+/**
+ * Measures how well a model predicts a text, how far it is from its dense original, and what it
+ * knows.
+ */
 @Command(
     name = "eval",
-    header = "Measures perplexity, and divergence from a dense model.",
+    header = "Measures perplexity, divergence from a dense model, or answers to multiple choice.",
     description = {
       "",
       "  espalier eval MODEL --data eval.jsonl",
       "  espalier eval out/q4 --data eval.jsonl --against MODEL --json",
       "  espalier eval MODEL --data wiki.txt --protocol stream --window 512 --limit 40",
+      "  espalier eval MODEL --tasks arc_easy,piqa,blimp --data-dir data",
       ""
     })
 final class EvalCommand implements Callable<Integer> {
@@ -41,16 +46,30 @@ final class EvalCommand implements Callable<Integer> {
   @Option(
       names = "--data",
       paramLabel = "FILE",
-      required = true,
       description = "JSONL with text, messages or input_ids, or plain text.")
   private Path data;
 
   @Option(
+      names = "--tasks",
+      paramLabel = "NAMES",
+      split = ",",
+      description =
+          "Tasks with known answers, by likelihood: arc_challenge, arc_easy, blimp, hellaswag,"
+              + " lambada, piqa, winogrande, or paths of .jsonl files of the same shapes.")
+  private List<String> tasks = List.of();
+
+  @Option(
+      names = "--data-dir",
+      paramLabel = "FOLDER",
+      description = "Folder of the named tasks' files: arc_easy.jsonl, arc_easy_200.jsonl, ...")
+  private Path taskFolder;
+
+  @Option(
       names = "--protocol",
       paramLabel = "NAME",
-      defaultValue = "docs",
       description =
-          "docs: each document alone; stream: consecutive windows; llama.cpp: as that tool.")
+          "docs (default): each document alone; stream: consecutive windows; llama.cpp: as that"
+              + " tool.")
   private String protocol;
 
   @Option(
@@ -72,13 +91,21 @@ final class EvalCommand implements Callable<Integer> {
       paramLabel = "N",
       defaultValue = "0",
       showDefaultValue = picocli.CommandLine.Help.Visibility.NEVER,
-      description = "Take only the first N documents or windows (default: all).")
+      description =
+          "Take only the first N documents, windows or questions, of BLiMP of each phenomenon"
+              + " (default: all).")
   private int limit;
 
   @Override
   public Integer call() {
+    requireOneKind();
+    if (!tasks.isEmpty()) {
+      new TaskEvaluation(common, folder).run(tasks, taskFolder, limit);
+      return 0;
+    }
     long begun = System.nanoTime();
-    Passages.Choice choice = new Passages.Choice(Protocol.named(protocol), window, limit);
+    String rule = protocol == null ? Protocol.DOCS.label() : protocol;
+    Passages.Choice choice = new Passages.Choice(Protocol.named(rule), window, limit);
     try (Espalier opened = Espalier.open(folder, common.threads())) {
       Model model = opened.model();
       List<Event> events = new ArrayList<>(model.events());
@@ -103,6 +130,23 @@ final class EvalCommand implements Callable<Integer> {
         table(common.console().out(), result, divergence);
       }
       return 0;
+    }
+  }
+
+  /** Refuses a text beside tasks, neither of them, and an option that belongs to the other. */
+  private void requireOneKind() {
+    if ((data == null) == tasks.isEmpty()) {
+      throw EspalierException.usage(
+          data == null ? "neither --data nor --tasks is given" : "--data and --tasks are given",
+          "Give a text with --data, or names of tasks with --tasks.");
+    }
+    boolean ofTexts = protocol != null || window != 0 || dense != null;
+    if (!tasks.isEmpty() && ofTexts || tasks.isEmpty() && taskFolder != null) {
+      throw EspalierException.usage(
+          tasks.isEmpty()
+              ? "--data-dir is given without --tasks"
+              : "--protocol, --window and --against do not go with --tasks",
+          "Leave it out.");
     }
   }
 

@@ -4,6 +4,7 @@ package espalier.compress;
 import espalier.kernel.Convert;
 import espalier.kernel.Eager;
 import espalier.kernel.Ops;
+import espalier.kernel.Variants;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
@@ -14,6 +15,7 @@ import espalier.report.EspalierException;
 import espalier.report.Event;
 import espalier.report.LinearRow;
 import espalier.report.Listener;
+import espalier.report.Phase;
 import espalier.report.Report;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
@@ -178,19 +180,23 @@ public final class Compression implements AutoCloseable {
   private void compress(Block block, Samples samples, Witness witness, Sink sink) {
     Map<String, Linear> stored = Map.copyOf(block.linears());
     int kept = owned.size();
+    String first = block.linears().keySet().iterator().next();
     if (samples != null) {
-      samples.begin(block);
+      report.timings().run(Phase.FORWARD, first, () -> samples.begin(block));
     }
     if (witness != null) {
       witness.begin(block);
     }
     for (Step step : block.steps()) {
       try (Context.Scope scope = context.scope()) {
-        Statistics statistics = samples != null && wants(step) ? samples.measure() : null;
+        Statistics statistics =
+            samples != null && wants(step)
+                ? report.timings().get(Phase.HESSIAN, first, samples::measure)
+                : null;
         compress(block, step, statistics, sink);
       }
       if (samples != null) {
-        samples.advance(step);
+        report.timings().run(Phase.FORWARD, first, () -> samples.advance(step));
       }
       if (witness != null) {
         witness.advance(step);
@@ -231,7 +237,7 @@ public final class Compression implements AutoCloseable {
       if (result != linear) {
         block.swap(name, result);
       }
-      sink.accept(name, result);
+      report.timings().run(Phase.WRITE, name, () -> sink.accept(name, result));
     }
   }
 
@@ -242,14 +248,19 @@ public final class Compression implements AutoCloseable {
       if (samples != null && planned.isCompressed() && planned.method().needsStatistics()) {
         statistics = new Statistics(context, planned.in());
         Statistics target = statistics;
-        samples.forEachResidual(hidden -> target.add(model.headInput(ops, hidden)));
+        report
+            .timings()
+            .run(
+                Phase.HESSIAN,
+                Plan.HEAD,
+                () -> samples.forEachResidual(hidden -> target.add(model.headInput(ops, hidden))));
       }
       Linear linear = model.head();
       Linear result = compress(planned, linear, statistics);
       if (result != linear) {
         model.swapHead(result);
       }
-      sink.accept(Plan.HEAD, result);
+      report.timings().run(Phase.WRITE, Plan.HEAD, () -> sink.accept(Plan.HEAD, result));
     }
   }
 
@@ -257,17 +268,29 @@ public final class Compression implements AutoCloseable {
     listener.checkCancelled();
     if (!planned.isCompressed()) {
       report.row(
-          new LinearRow(planned.name(), "none", planned.reason(), linear.bitsPerWeight(), 0, 0, 0));
+          LinearRow.untouched(
+              planned.name(),
+              planned.reason(),
+              planned.out() * planned.in(),
+              linear.bitsPerWeight()));
       return linear;
     }
     long start = System.nanoTime();
     if (statistics != null) {
       planned.method().prepare(statistics);
     }
+    double preparing = (System.nanoTime() - start) * 1e-9;
+    report.timings().add(Phase.SOLVE, planned.name(), preparing);
     try (Context.Scope scope = context.scope()) {
       DType scaleType = linear instanceof Dense dense ? dense.matrix().dtype() : DType.F32;
       long rows = memory == null ? 0 : memory.panelRows();
-      LinearResult result = new Panels(planned, linear, scaleType, statistics, context).solve(rows);
+      LinearResult result =
+          report
+              .timings()
+              .get(
+                  Phase.SOLVE,
+                  planned.name(),
+                  () -> new Panels(planned, linear, scaleType, statistics, context).solve(rows));
       Windows.forget(linear);
       Linear kept = keep(scope, result.quantized(), linear);
       double seconds = (System.nanoTime() - start) / 1e9;
@@ -315,10 +338,12 @@ public final class Compression implements AutoCloseable {
             planned.name(),
             planned.method().name(),
             planned.scheme().toString(),
+            planned.out() * planned.in(),
             result.linear().bitsPerWeight(),
             result.relativeError(),
             result.nearestError(),
-            seconds));
+            seconds,
+            Variants.preferred(planned.method().operation()).orElse(null)));
     result.events().forEach(report::event);
     lastResult =
         String.format(Locale.ROOT, "error %.3g %s", result.relativeError(), planned.name());

@@ -6,12 +6,14 @@ import espalier.checkpoint.PartialFolder;
 import espalier.internal.Version;
 import espalier.kernel.Eager;
 import espalier.kernel.Ops;
+import espalier.kernel.Variants;
 import espalier.model.Block;
 import espalier.model.Model;
 import espalier.model.Past;
 import espalier.report.EspalierException;
 import espalier.report.Event;
 import espalier.report.Listener;
+import espalier.report.Phase;
 import espalier.report.Report;
 import espalier.tensor.Context;
 import espalier.tensor.Tensor;
@@ -22,6 +24,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 
 /**
  * A plan carried out: checks, block loop, output, and the proof that the output is what was
@@ -43,6 +46,7 @@ public final class CompressionRun {
   private final Listener listener;
   private MemoryPlan memory;
   private boolean restart;
+  private Consumer<Path> inspection = folder -> {};
 
   public CompressionRun(Context context, Model model, Plan plan, Report report, Listener listener) {
     this.context = context;
@@ -61,6 +65,15 @@ public final class CompressionRun {
   /** Makes the run begin anew whatever an earlier one left for it. */
   public CompressionRun restart(boolean value) {
     restart = value;
+    return this;
+  }
+
+  /**
+   * Sets who looks at the finished files before they get their name, to add to the report; what it
+   * throws ends the run.
+   */
+  public CompressionRun inspect(Consumer<Path> visitor) {
+    inspection = visitor;
     return this;
   }
 
@@ -86,9 +99,10 @@ public final class CompressionRun {
       Journal[] journal = new Journal[1];
       try {
         describe(folder);
+        Map<String, Long> checksums = report.timings().get(Phase.CHECK, "", this::checksums);
         RunInputs inputs =
             RunInputs.of(
-                context, model, plan, new RunInputs.Request(shardBytes, SEED, texts), checksums());
+                context, model, plan, new RunInputs.Request(shardBytes, SEED, texts), checksums);
         journal[0] = Journal.open(partial, model.blocks().size(), inputs, report);
         write(partial, shardBytes, texts, journal[0]);
         return report;
@@ -120,7 +134,14 @@ public final class CompressionRun {
           ModelCard.of(
               model.checkpoint(), plan.summary(), plan.recipeText(), Version.TEXT, hashes(model)));
       listener.checkCancelled();
-      prove(output.sealed(), proofText, compression.witnessLogits());
+      report
+          .timings()
+          .run(
+              Phase.PROVE,
+              "",
+              () -> prove(output.sealed(), proofText, compression.witnessLogits()));
+      report.fact("size", SizeBreakdown.of(model, plan, output.sealed()));
+      inspection.accept(output.sealed());
       report.fact("peak_resident_bytes", Resident.peakBytes());
       output.addReport();
     }
@@ -173,6 +194,7 @@ public final class CompressionRun {
     report.fact("compute_precision", "fp32");
     report.fact("threads", context.threads());
     report.fact("cpu_features", Context.cpuFeatures());
+    report.fact("kernel_variants", Variants.preferred());
     report.fact("linears_compressed", plan.compressed());
     if (memory != null) {
       report.fact("predicted_peak_bytes", memory.peakBytes());

@@ -43,6 +43,11 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
   }
 
   @Override
+  public String operation() {
+    return "gptq_columns";
+  }
+
+  @Override
   public boolean needsStatistics() {
     return true;
   }

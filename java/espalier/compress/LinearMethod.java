@@ -8,6 +8,11 @@ public interface LinearMethod {
   /** Returns the short name reports use. */
   String name();
 
+  /** Returns the kernel operation most of its time goes to, for reports; empty for none. */
+  default String operation() {
+    return "";
+  }
+
   /** Returns whether {@link LinearInput#statistics()} must be there. */
   boolean needsStatistics();
 

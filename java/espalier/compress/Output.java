@@ -16,6 +16,7 @@ import espalier.layer.Quantized;
 import espalier.layer.Scheme;
 import espalier.model.Model;
 import espalier.report.Event;
+import espalier.report.HtmlReport;
 import espalier.report.Report;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
@@ -196,7 +197,9 @@ final class Output implements DurableSink, AutoCloseable {
 
   /** Adds the report, which tells of all that went before; the folder may be published then. */
   void addReport() {
-    writer.text("espalier-report.json", pretty(report.toJson()));
+    ObjectNode record = report.toJson();
+    writer.text("espalier-report.json", pretty(record));
+    writer.text("espalier-report.html", HtmlReport.of(record));
   }
 
   /** Returns the text of config.json. */

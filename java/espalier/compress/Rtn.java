@@ -30,6 +30,11 @@ public record Rtn(Quantize.Ties ties) implements LinearMethod {
   }
 
   @Override
+  public String operation() {
+    return "quantize_nearest";
+  }
+
+  @Override
   public boolean needsStatistics() {
     return false;
   }

@@ -5,7 +5,10 @@ import espalier.internal.Abi;
 import espalier.internal.Native;
 import espalier.tensor.Context;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 
 /**
  * The table of kernel variants: what exists, what runs here, and pinning one for tests and benches.
@@ -35,6 +38,27 @@ public final class Variants {
               Abi.esp_variant_runs(i) != 0));
     }
     return List.copyOf(rows);
+  }
+
+  /**
+   * Returns {@code operation/row} of the row an operation takes here unless one is pinned: the
+   * first that runs; empty for an operation that is not in the table.
+   */
+  public static Optional<String> preferred(String operation) {
+    return Optional.ofNullable(preferred().get(operation)).map(name -> operation + "/" + name);
+  }
+
+  /**
+   * Returns, in the order of the table, the row every operation takes here unless one is pinned.
+   */
+  public static Map<String, String> preferred() {
+    Map<String, String> names = new LinkedHashMap<>();
+    for (Variant row : all()) {
+      if (row.runs()) {
+        names.putIfAbsent(row.operation(), row.name());
+      }
+    }
+    return names;
   }
 
   /** Makes the context use one row of an operation; null unpins. */

@@ -5,13 +5,15 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.internal.Json;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
 /**
- * The record of one run: facts about it, one row per linear, every event. Grows while the run goes;
- * written beside the output as {@code espalier-report.json}.
+ * The record of one run: facts about it, one row per linear, where the time went, every event.
+ * Grows while the run goes; written beside the output as {@code espalier-report.json}, whose shape
+ * {@code espalier/report.schema.json} on the class path describes, and as a page for people.
  */
 public final class Report {
   /** Version of the JSON below. */
@@ -20,6 +22,7 @@ public final class Report {
   private final Map<String, Object> facts = new LinkedHashMap<>();
   private final List<LinearRow> rows = new ArrayList<>();
   private final List<Event> events = new ArrayList<>();
+  private final Timings timings = new Timings();
   private final Listener listener;
 
   /** Creates an empty report whose events are also told to {@code listener}. */
@@ -41,8 +44,14 @@ public final class Report {
     listener.event(event);
   }
 
+  /** Returns where the time goes, to add to. */
+  public Timings timings() {
+    return timings;
+  }
+
+  /** Returns the facts in the order they became known. */
   public Map<String, Object> facts() {
-    return Map.copyOf(facts);
+    return Collections.unmodifiableMap(new LinkedHashMap<>(facts));
   }
 
   public List<LinearRow> rows() {
@@ -56,7 +65,7 @@ public final class Report {
   /** Returns the mean relative error of the linears that were compressed, 0 when there are none. */
   public double meanRelativeError() {
     return rows.stream()
-        .filter(row -> !row.method().equals("none"))
+        .filter(LinearRow::isCompressed)
         .mapToDouble(LinearRow::relativeError)
         .average()
         .orElse(0);
@@ -68,19 +77,26 @@ public final class Report {
     root.put("schema", SCHEMA);
     facts.forEach((name, value) -> root.set(name, Json.STRICT.valueToTree(value)));
     root.put("mean_relative_error", meanRelativeError());
+    root.set("time", timings.toJson());
     ArrayNode linears = root.putArray("linears");
     for (LinearRow row : rows) {
       ObjectNode node = linears.addObject();
       node.put("name", row.name());
       node.put("method", row.method());
       node.put("scheme", row.scheme());
+      if (row.parameters() > 0) {
+        node.put("parameters", row.parameters());
+      }
       node.put("bits_per_weight", row.bitsPerWeight());
-      if (!row.method().equals("none")) {
+      if (row.isCompressed()) {
         node.put("relative_error", row.relativeError());
         if (!Double.isNaN(row.nearestError())) {
           node.put("relative_error_rtn", row.nearestError());
         }
         node.put("seconds", row.seconds());
+        if (row.variant() != null) {
+          node.put("variant", row.variant());
+        }
       }
     }
     ArrayNode list = root.putArray("events");

@@ -20,13 +20,18 @@ record RowRange(int from, int to) {
 
   /** Returns the rows that predict, cut into ranges that depend on the vocabulary alone. */
   static List<RowRange> of(Passage passage, long vocabulary) {
-    int step = (int) Math.max(1, LOGITS / vocabulary);
+    int step = step(vocabulary);
     List<RowRange> ranges = new ArrayList<>();
     int end = passage.ids().length - 1;
     for (int from = passage.firstPredicted() - 1; from < end; from += step) {
       ranges.add(new RowRange(from, Math.min(end, from + step)));
     }
     return ranges;
+  }
+
+  /** Returns how many rows of logits are held at a time. */
+  static int step(long vocabulary) {
+    return (int) Math.max(1, LOGITS / vocabulary);
   }
 
   Tensor of(Tensor hidden) {

@@ -9,12 +9,12 @@ import java.util.Map;
  * formulas. It shares no code with what it checks; rotary frequencies are handed in, since their
  * variants have goldens and a test of their own.
  */
-final class ReferenceForward {
+public final class ReferenceForward {
   private final TinyModels model;
   private final double[] frequencies; // null for plain ones from rope_theta
   private final double attentionFactor;
 
-  ReferenceForward(TinyModels model) {
+  public ReferenceForward(TinyModels model) {
     this(model, null, 1);
   }
 
@@ -25,7 +25,7 @@ final class ReferenceForward {
   }
 
   /** Returns logits [tokens][vocabulary] of one sequence; {@code windows} per layer, 0 for all. */
-  double[][] logits(int[] ids, List<Integer> windows) {
+  public double[][] logits(int[] ids, List<Integer> windows) {
     return model.config().get("model_type").equals("gpt2") ? gpt2(ids) : gated(ids, windows);
   }
 

@@ -13,7 +13,7 @@ import java.util.List;
  * A tokenizer small enough to know by heart, in SentencePiece style: {@code <unk>} 0, {@code <s>}
  * 1, {@code </s>} 2, bytes 3 to 258, then the pieces below; {@code <s>} comes first.
  */
-final class TinyTokenizer {
+public final class TinyTokenizer {
   static final int BYTES = 3;
   static final int SPACE = 259;
   static final int A = 260;
@@ -73,7 +73,7 @@ final class TinyTokenizer {
     node.put("type", "Replace").put("content", to).putObject("pattern").put("String", from);
   }
 
-  static Path write(Path folder) throws IOException {
+  public static Path write(Path folder) throws IOException {
     return write(folder, json());
   }
 
