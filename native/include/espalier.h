@@ -74,6 +74,12 @@ enum {
   ESP_U64 = 21
 };
 
+// How exact the products of a context must be. FP32: as fp32 arithmetic on the operands (the
+// default). BF16: an operation may round activations once, by less than bf16 would; where it does,
+// it says so.
+typedef int32_t esp_precision;
+enum { ESP_PRECISION_FP32 = 0, ESP_PRECISION_BF16 = 1 };
+
 typedef struct esp_context esp_context;
 
 // ---- library
@@ -92,6 +98,8 @@ ESP_EXPORT const char* esp_cpu_features(void) ESP_NOEXCEPT;
 // calling thread at a time.
 ESP_EXPORT esp_status esp_context_create(int32_t threads, esp_context** out) ESP_NOEXCEPT;
 ESP_EXPORT esp_status esp_context_destroy(esp_context* ctx) ESP_NOEXCEPT;
+ESP_EXPORT esp_status esp_context_set_precision(esp_context* ctx,
+                                                esp_precision precision) ESP_NOEXCEPT;
 ESP_EXPORT int32_t esp_context_threads(const esp_context* ctx) ESP_NOEXCEPT;
 
 // Opens an OpenBLAS shared library for dense fp32/fp64 products; it is always run single-threaded
@@ -166,8 +174,11 @@ ESP_EXPORT esp_status esp_matmul_dense_in_out(esp_context* ctx, int64_t m, int64
 // ---- products from packed weights
 // --------------------------------------------------------------------
 
-// y[m, n] = x[m, k] . W^T + bias[n] where W[r, c] = scale[r, g(c)] * (q[r, c] - zero[r, g(c)]),
-// fp32 sums.
+// y[m, n] = x[m, k] . W^T + bias[n] where W[r, c] = scale[r, g(c)] * (q[r, c] - zero[r, g(c)]).
+// FP32 contexts: as fp32 sums. Few rows of x (at most 24, no group_index) are multiplied exactly as
+// integers of one quantum for each chunk of at most 128 columns of a group: within 2^-30 of the
+// chunk's largest |x|, in BF16 contexts within 2^-15.98 of it (layout/fixed_point.h). A NaN or an
+// infinity in x makes its row of y NaN, but for sums that fp32 would carry to an infinity.
 //  codes  rows of little-endian bit streams: element c of a row is bits [c*bits, c*bits + bits) of
 //  the row, stored unsigned as
 //         q + 2^(bits-1); a row has ldcodes 32-bit words, ldcodes >= ceil(k*bits/32)

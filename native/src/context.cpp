@@ -43,6 +43,7 @@ struct esp_context {
   scratch_block blocks[max_threads];
   // The function that serves an operation stands at the number of its reference row.
   void (*kernels[row_count])() = {};
+  esp_precision precision = ESP_PRECISION_FP32;
 
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
@@ -195,6 +196,10 @@ void* scratch(esp_context* ctx, int32_t worker, int64_t bytes) {
   return block.address;
 }
 
+esp_precision precision(const esp_context* ctx) {
+  return ctx->precision;
+}
+
 void (*choose(const esp_context* ctx, row reference))() {
   return ctx->kernels[static_cast<int32_t>(reference)];
 }
@@ -243,6 +248,15 @@ esp_status esp_context_create(int32_t threads, esp_context** out) noexcept {
 
 esp_status esp_context_destroy(esp_context* ctx) noexcept {
   if (ctx != nullptr) shut_down(ctx);
+  return ESP_OK;
+}
+
+esp_status esp_context_set_precision(esp_context* ctx, esp_precision precision) noexcept {
+  ESP_REQUIRE("context_set_precision", ctx != nullptr, "a context", ctx != nullptr);
+  ESP_REQUIRE("context_set_precision",
+              precision == ESP_PRECISION_FP32 || precision == ESP_PRECISION_BF16, "0 or 1",
+              precision);
+  ctx->precision = precision;
   return ESP_OK;
 }
 

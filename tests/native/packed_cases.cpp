@@ -52,9 +52,25 @@ struct packed {
   }
 };
 
-// y and what |y| is the size of: scale (|q - zero| + |zero| + offset) |x| summed.
+// Half a quantum of the chunk of column c of a row of x, coarse: max|x| / 32512 / 2.
+double half_quantum(const packed& w, const float* x, int64_t c) {
+  const int64_t group_start = c / w.group * w.group;
+  const int64_t start = group_start + (c - group_start) / 128 * 128;
+  double most = 0;
+  for (int64_t i = start; i < std::min(start + 128, group_start + w.group); i++)
+    most = std::max(most, fabs(static_cast<double>(x[i])));
+  return most / 32512 / 2;
+}
+
+// y; what |y| is the size of: scale (|q - zero| + |zero| + offset) |x| summed; and what x in coarse
+// fixed point may change: scale |q - zero| half a quantum summed.
 void define(const packed& w, int64_t m, const float* x, int64_t ldx, const float* bias, int64_t ldy,
-            const int32_t* index, std::vector<double>* y, std::vector<double>* size) {
+            const int32_t* index, std::vector<double>* y, std::vector<double>* size,
+            std::vector<double>* coarse = nullptr) {
+  std::vector<double> half(static_cast<size_t>(m * w.k));
+  for (int64_t i = 0; coarse != nullptr && i < m * w.k; i++)
+    half[static_cast<size_t>(i)] = half_quantum(w, x + i / w.k * ldx, i % w.k);
+  if (coarse != nullptr) coarse->assign(static_cast<size_t>((m - 1) * ldy + w.n), 0.0);
   y->assign(static_cast<size_t>((m - 1) * ldy + w.n), 0.0);
   size->assign(y->size(), 0.0);
   for (int64_t i = 0; i < m; i++) {
@@ -67,6 +83,9 @@ void define(const packed& w, int64_t m, const float* x, int64_t ldx, const float
         sum += w.scale(r, g) * value * a;
         norm += fabs(w.scale(r, g)) * (fabs(value) + fabs(w.zero(r, g)) + (1 << (w.bits - 1))) *
                 fabs(a);
+        if (coarse != nullptr)
+          (*coarse)[static_cast<size_t>(i * ldy + r)] +=
+              fabs(w.scale(r, g) * value) * half[static_cast<size_t>(i * w.k + c)];
       }
       if (bias != nullptr) sum += static_cast<double>(bias[r]);
       (*y)[static_cast<size_t>(i * ldy + r)] = sum;
@@ -74,6 +93,18 @@ void define(const packed& w, int64_t m, const float* x, int64_t ldx, const float
           norm + (bias == nullptr ? 0 : fabs(static_cast<double>(bias[r])));
     }
   }
+}
+
+esp_status multiply(const std::string& op, int32_t bits, const packed& w, esp_context* ctx,
+                    int64_t m, const float* x, int64_t ldx, const float* bias, float* y) {
+  if (op == "matmul_w4a16")
+    return esp_matmul_w4a16(ctx, m, w.n, w.k, x, ldx, w.codes, w.ldcodes, w.scales,
+                            w.zeros_or_null(), w.group, bias, y, w.n);
+  if (op == "matmul_w8a16")
+    return esp_matmul_w8a16(ctx, m, w.n, w.k, x, ldx, w.codes, w.ldcodes, w.scales,
+                            w.zeros_or_null(), w.group, bias, y, w.n);
+  return esp_matmul_wna16(ctx, bits, m, w.n, w.k, x, ldx, w.codes, w.ldcodes, w.scales,
+                          w.zeros_or_null(), w.group, nullptr, bias, y, w.n);
 }
 
 void check_product(const char* op, int32_t bits, int64_t m, int64_t n, int64_t k, int64_t group,
@@ -84,27 +115,31 @@ void check_product(const char* op, int32_t bits, int64_t m, int64_t n, int64_t k
   fill(x, kind, 7, 2.0);
   fill(bias, inputs::uniform, 8);
   const float* b = m % 2 == 1 ? bias.data() : nullptr;
-  std::vector<double> y, size;
-  define(w, m, x, ldx, b, n, nullptr, &y, &size);
+  std::vector<double> y, size, coarse;
+  define(w, m, x, ldx, b, n, nullptr, &y, &size, &coarse);
   // Chunks of 128, a dense product of k otherwise, and a few roundings more.
   const double steps =
       static_cast<double>(m <= 24 ? std::min<int64_t>(k, 128) + k / group + k / 128 : k) + 16;
-  against_definition<float>(
-      op,
-      format("%s bits=%d m=%lld n=%lld k=%lld group=%lld %s%s", op, bits, static_cast<long long>(m),
-             static_cast<long long>(n), static_cast<long long>(k), static_cast<long long>(group),
-             name_of(kind), asymmetric ? " asymmetric" : ""),
-      y, [&](int64_t i) { return steps * eps * size[static_cast<size_t>(i)]; },
-      [&](esp_context* ctx, float* out) {
-        if (op == std::string("matmul_w4a16"))
-          return esp_matmul_w4a16(ctx, m, n, k, x, ldx, w.codes, w.ldcodes, w.scales,
-                                  w.zeros_or_null(), group, b, out, n);
-        if (op == std::string("matmul_w8a16"))
-          return esp_matmul_w8a16(ctx, m, n, k, x, ldx, w.codes, w.ldcodes, w.scales,
-                                  w.zeros_or_null(), group, b, out, n);
-        return esp_matmul_wna16(ctx, bits, m, n, k, x, ldx, w.codes, w.ldcodes, w.scales,
-                                w.zeros_or_null(), group, nullptr, b, out, n);
-      });
+  for (esp_precision precision : {ESP_PRECISION_FP32, ESP_PRECISION_BF16}) {
+    const double rounded = precision == ESP_PRECISION_BF16 ? 1 : 0;
+    against_definition<float>(
+        op,
+        format("%s bits=%d m=%lld n=%lld k=%lld group=%lld %s%s%s", op, bits,
+               static_cast<long long>(m), static_cast<long long>(n), static_cast<long long>(k),
+               static_cast<long long>(group), name_of(kind), asymmetric ? " asymmetric" : "",
+               rounded != 0 ? " coarse" : ""),
+        y,
+        [&](int64_t i) {
+          const size_t at = static_cast<size_t>(i);
+          return steps * eps * size[at] + rounded * 1.001 * coarse[at];
+        },
+        [&](esp_context* ctx, float* out) {
+          esp_context_set_precision(ctx, precision);
+          const esp_status status = multiply(op, bits, w, ctx, m, x, ldx, b, out);
+          esp_context_set_precision(ctx, ESP_PRECISION_FP32);
+          return status;
+        });
+  }
 }
 
 struct shape {
