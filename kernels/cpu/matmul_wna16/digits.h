@@ -66,39 +66,130 @@ inline __attribute__((always_inline)) void add_vector(const typename C::words* q
   }
 }
 
-// The integer sums of one row of W over the chunk [start, end); `step` is where its x begins.
+// A row of W over packed_chunk columns, whole vectors all of them: nothing here depends on sizes.
+// `x` is offset to the chunk's first step.
 template <class C, int D, int M>
-inline __attribute__((always_inline)) void sum_chunk(const C& c, const uint8_t* row,
-                                                     int64_t row_bytes, int64_t direct,
-                                                     int64_t start, int64_t end,
-                                                     const int8_t* const* x, int64_t step,
-                                                     typename C::sums (*sum)[D]) {
+inline __attribute__((always_inline)) void sum_whole_chunk(const C& c, const uint8_t* codes,
+                                                           const int8_t* const* x, int64_t step,
+                                                           typename C::vec* total) {
   constexpr int64_t H = C::halves;
-  constexpr int64_t half_line = fixed_line / H;
   constexpr int64_t step_bytes = fixed_line * D * C::planes;
-  const int64_t first = start / C::columns;
-  const int64_t last = (end + C::columns - 1) / C::columns;
-  const int64_t first_step = first / H;
-  const int64_t whole = least(last, direct);
-  int64_t v = first;
-  typename C::words q[C::planes];
-  if (v % H == 0) {
-    for (; v + H <= whole; v += H) {
-      const int64_t offset = step + (v / H - first_step) * step_bytes;
-#pragma GCC unroll 2
-      for (int64_t h = 0; h < H; h++) {
-        c.decode(row + (v + h) * c.bytes, q);
-        add_vector<C, D, M>(q, x, offset + h * half_line, sum);
-      }
-    }
+  typename C::sums sum[M][D];
+#pragma GCC unroll 8
+  for (int i = 0; i < M; i++) {
+#pragma GCC unroll 4
+    for (int d = 0; d < D; d++) sum[i][d] = C::no_sums();
   }
-  for (; v < last; v++) {
+#pragma GCC unroll 8
+  for (int64_t v = 0; v < packed_chunk / C::columns; v++) {
+    typename C::words q[C::planes];
+    c.decode(codes + v * c.bytes, q);
+    add_vector<C, D, M>(q, x, step + v / H * step_bytes + v % H * (fixed_line / H), sum);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < M; i++) total[i] = C::template total<D>(sum[i]);
+}
+
+// A row of W over any chunk [start, end). Of its vectors the first `direct` can be decoded in
+// place.
+template <class C, int D, int M>
+__attribute__((noinline)) void sum_ragged_chunk(const C& c, const uint8_t* row, int64_t row_bytes,
+                                                int64_t direct, int64_t start, int64_t end,
+                                                const int8_t* const* x, int64_t step,
+                                                typename C::vec* total) {
+  constexpr int64_t H = C::halves;
+  constexpr int64_t step_bytes = fixed_line * D * C::planes;
+  const int64_t first_step = start / C::columns / H;
+  typename C::sums sum[M][D];
+  for (int i = 0; i < M; i++) {
+    for (int d = 0; d < D; d++) sum[i][d] = C::no_sums();
+  }
+  for (int64_t v = start / C::columns; v * C::columns < end; v++) {
+    typename C::words q[C::planes];
     if (v < direct) {
       c.decode(row + v * c.bytes, q);
     } else {
       decode_copy(c, row, row_bytes, v, q);
     }
-    add_vector<C, D, M>(q, x, step + (v / H - first_step) * step_bytes + v % H * half_line, sum);
+    add_vector<C, D, M>(q, x, step + (v / H - first_step) * step_bytes + v % H * (fixed_line / H),
+                        sum);
+  }
+  for (int i = 0; i < M; i++) total[i] = C::template total<D>(sum[i]);
+}
+
+// R rows of W and M rows of x, as multiply_rows goes along them.
+template <class C, int R, int M>
+struct strip {
+  int64_t row_bytes;
+  int64_t direct;  // so many vectors of a row can be decoded in place
+  const uint8_t* codes[R];
+  const float* scales[R];
+  const int8_t* x[M];
+  const float* quanta[M];
+  typename C::vec total[R][M];
+};
+
+// Adds the chunks [0, end), all of them whole.
+template <class C, int D, int R, int M>
+inline __attribute__((always_inline)) void add_whole_chunks(const C& c, int64_t end,
+                                                            int64_t chunks_of_group,
+                                                            strip<C, R, M>* s) {
+  using vec = typename C::vec;
+  constexpr int64_t chunk_lines = packed_chunk / C::columns / C::halves * D * C::planes;
+  const int64_t chunk_bytes = packed_chunk / 8 * c.bits;
+  vec total[R][M];  // copies in registers
+  for (int r = 0; r < R; r++) {
+    for (int i = 0; i < M; i++) total[r][i] = s->total[r][i];
+  }
+  int64_t g = 0, left = chunks_of_group;
+  for (int64_t chunk = 0; chunk < end; chunk++) {
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++) {
+      const uint8_t* const codes = s->codes[r] + chunk * chunk_bytes;
+      for (int64_t at = 0; at < chunk_bytes; at += 64)
+        __builtin_prefetch(codes + at + prefetch_bytes);
+      vec sums[M];
+      sum_whole_chunk<C, D, M>(c, codes, s->x, chunk * chunk_lines * fixed_line, sums);
+      const vec scale = C::broadcast(s->scales[r] + g);
+#pragma GCC unroll 8
+      for (int i = 0; i < M; i++) {
+        const vec factor = C::mul(scale, C::broadcast(s->quanta[i] + chunk));
+        total[r][i] = C::fma(sums[i], factor, total[r][i]);
+      }
+    }
+    if (--left == 0) {
+      left = chunks_of_group;
+      g++;
+    }
+  }
+  for (int r = 0; r < R; r++) {
+    for (int i = 0; i < M; i++) s->total[r][i] = total[r][i];
+  }
+}
+
+// Adds the chunks from number `skip` on, whatever they are.
+template <class C, int D, int R, int M>
+__attribute__((noinline)) void add_ragged_chunks(const C& c, int64_t skip, int64_t k, int64_t group,
+                                                 strip<C, R, M>* s) {
+  using vec = typename C::vec;
+  const fixed_layout f{C::digit_bytes, D, C::planes};
+  int64_t step = 0, chunk = 0;
+  for (int64_t g = 0; g < k / group; g++) {
+    const int64_t group_end = (g + 1) * group;
+    for (int64_t start = g * group; start < group_end; start += packed_chunk, chunk++) {
+      const int64_t end = least(group_end, start + packed_chunk);
+      for (int r = 0; chunk >= skip && r < R; r++) {
+        vec sums[M];
+        sum_ragged_chunk<C, D, M>(c, s->codes[r], s->row_bytes, s->direct, start, end, s->x, step,
+                                  sums);
+        const vec scale = C::broadcast(s->scales[r] + g);
+        for (int i = 0; i < M; i++) {
+          const vec factor = C::mul(scale, C::broadcast(s->quanta[i] + chunk));
+          s->total[r][i] = C::fma(sums[i], factor, s->total[r][i]);
+        }
+      }
+      step += fixed_steps(f, start, end) * f.step_bytes();
+    }
   }
 }
 
@@ -106,50 +197,23 @@ inline __attribute__((always_inline)) void sum_chunk(const C& c, const uint8_t* 
 template <class C, int D, int R, int M>
 void multiply_rows(const C& c, const packed_operands& o, int64_t row, int64_t apart,
                    int64_t first) {
-  using vec = typename C::vec;
-  constexpr int64_t step_bytes = fixed_line * D * C::planes;
   const int64_t groups = o.k / o.group, chunks = packed_chunks(o.k, o.group);
-  const int64_t row_bytes = 4 * stream_words(o.k, c.bits);
-  // How many whole vectors from the row's start can be decoded in place.
-  const int64_t room = row_bytes - C::read_bytes;
-  const int64_t direct = room < 0 ? 0 : room / c.bytes + 1;
-  const uint8_t* codes[R];
-  const float* scales[R];
-  const int8_t* x[M];
-  vec total[R][M];
+  strip<C, R, M> s;
+  s.row_bytes = 4 * stream_words(o.k, c.bits);
+  const int64_t room = s.row_bytes - C::read_bytes;
+  s.direct = room < 0 ? 0 : least(room / c.bytes + 1, o.k / C::columns);
   for (int r = 0; r < R; r++) {
-    codes[r] = reinterpret_cast<const uint8_t*>(o.codes + (row + r * apart) * o.ldcodes);
-    scales[r] = o.scales + (row + r * apart) * groups;
-    for (int i = 0; i < M; i++) total[r][i] = C::zero();
+    s.codes[r] = reinterpret_cast<const uint8_t*>(o.codes + (row + r * apart) * o.ldcodes);
+    s.scales[r] = o.scales + (row + r * apart) * groups;
+    for (int i = 0; i < M; i++) s.total[r][i] = C::zero();
   }
-  for (int i = 0; i < M; i++) x[i] = o.digits + (first + i) * o.digit_bytes;
-  const float* quanta = o.quanta + first * chunks;
-
-  int64_t step = 0;
-  for (int64_t g = 0; g < groups; g++) {
-    const int64_t group_end = (g + 1) * o.group;
-    for (int64_t start = g * o.group; start < group_end; start += packed_chunk, quanta++) {
-      const int64_t end = least(group_end, start + packed_chunk);
-#pragma GCC unroll 4
-      for (int r = 0; r < R; r++) {
-        typename C::sums sum[M][D];
-        for (int i = 0; i < M; i++) {
-          for (int d = 0; d < D; d++) sum[i][d] = C::no_sums();
-        }
-        for (int64_t at = start * c.bits / 8; at < end * c.bits / 8; at += 64)
-          __builtin_prefetch(codes[r] + at + prefetch_bytes);
-        sum_chunk<C, D, M>(c, codes[r], row_bytes, direct, start, end, x, step, sum);
-        const vec scale = C::broadcast(scales[r] + g);
-        for (int i = 0; i < M; i++) {
-          const vec factor = C::mul(scale, C::broadcast(quanta + i * chunks));
-          total[r][i] = C::fma(C::template total<D>(sum[i]), factor, total[r][i]);
-        }
-      }
-      step += ((end + C::columns * C::halves - 1) / (C::columns * C::halves) -
-               start / (C::columns * C::halves)) *
-              step_bytes;
-    }
+  for (int i = 0; i < M; i++) {
+    s.x[i] = o.digits + (first + i) * o.digit_bytes;
+    s.quanta[i] = o.quanta + (first + i) * chunks;
   }
+  const int64_t whole = o.group % packed_chunk == 0 ? s.direct * C::columns / packed_chunk : 0;
+  add_whole_chunks<C, D, R, M>(c, whole, o.group / packed_chunk, &s);
+  if (whole < chunks) add_ragged_chunks<C, D, R, M>(c, whole, o.k, o.group, &s);
 
   const float base = static_cast<float>(stream_offset(c.bits));
   for (int r = 0; r < R; r++) {
@@ -157,8 +221,8 @@ void multiply_rows(const C& c, const packed_operands& o, int64_t row, int64_t ap
     const int8_t* zeros = o.zeros == nullptr ? nullptr : o.zeros + at * groups;
     const float bias = o.bias == nullptr ? 0.0f : o.bias[at];
     for (int i = 0; i < M; i++) {
-      const float folded = C::fold(scales[r], zeros, base, o.sums + (first + i) * groups, groups);
-      o.y[(first + i) * o.ldy + at] = (C::sum(total[r][i]) - folded) + bias;
+      const float folded = C::fold(s.scales[r], zeros, base, o.sums + (first + i) * groups, groups);
+      o.y[(first + i) * o.ldy + at] = (C::sum(s.total[r][i]) - folded) + bias;
     }
   }
 }

@@ -65,7 +65,7 @@ struct coder_avx2 {
 // 32 bytes: 64 codes, even columns in the low halves of bytes. Unsigned codes times 8-bit digits in
 // 16-bit pair sums: 128 columns put at most eight products into a lane, 8 * 15 * 128 = 15360.
 struct nibbles_avx2 : coder_avx2 {
-  static constexpr int32_t bits = 4, fine_digits = 4;
+  static constexpr int32_t bits = 4, digit_bytes = 1, fine_digits = 4;
   static constexpr int planes = 2;
   static constexpr int64_t columns = 64, bytes = 32, read_bytes = 32;
   static void decode(const uint8_t* p, words* out) {
@@ -92,7 +92,7 @@ struct nibbles_avx2 : coder_avx2 {
 // 16-bit codes times 16-bit digits in 32-bit pair sums: 128 columns put at most 16 products into a
 // lane, 16 * 255 * 2^15 < 2^27.
 struct words_avx2 : coder_avx2 {
-  static constexpr int32_t fine_digits = 2;
+  static constexpr int32_t digit_bytes = 2, fine_digits = 2;
   static sums add(sums s, words codes, const int8_t* x) {
     return _mm256_add_epi32(s, _mm256_madd_epi16(codes, load(x)));
   }

@@ -50,7 +50,7 @@ struct coder_avx512vnni {
 // 64 bytes: 128 codes, even columns in the low halves of bytes. Unsigned codes times 8-bit digits
 // in 32-bit sums: 128 columns put at most eight products into a lane, 8 * 15 * 128 = 15360.
 struct nibbles_avx512vnni : coder_avx512vnni {
-  static constexpr int32_t bits = 4, fine_digits = 4;
+  static constexpr int32_t bits = 4, digit_bytes = 1, fine_digits = 4;
   static constexpr int planes = 2;
   static constexpr int64_t columns = 128, bytes = 64, read_bytes = 64;
   static void decode(const uint8_t* p, words* out) {
@@ -76,7 +76,7 @@ struct nibbles_avx512vnni : coder_avx512vnni {
 // 16-bit codes times 16-bit digits in 32-bit pair sums: 128 columns put at most eight products into
 // a lane, 8 * 255 * 2^15 < 2^26.
 struct words_avx512vnni : coder_avx512vnni {
-  static constexpr int32_t fine_digits = 2;
+  static constexpr int32_t digit_bytes = 2, fine_digits = 2;
   static sums add(sums s, words codes, const int8_t* x) {
     return _mm512_dpwssd_epi32(s, codes, load(x));
   }
