@@ -180,6 +180,99 @@ CASE(matmul_wna16) {
   }
 }
 
+namespace {
+
+// y of a matrix of ones: the sum of x as the direct kernels see it.
+float sum_of(esp_context* ctx, int32_t bits, esp_precision precision, const buffer<float>& x) {
+  const int64_t k = x.size();
+  buffer<uint32_t> codes(esp::stream_words(k, bits));
+  for (int64_t c = 0; c < k; c++) esp::stream_write(codes, c, bits, 1);
+  buffer<float> scale(1), y(1);
+  scale[0] = 1.0f;
+  esp_context_set_precision(ctx, precision);
+  const esp_status status = esp_matmul_wna16(ctx, bits, 1, 1, k, x, k, codes, codes.size(), scale,
+                                             nullptr, k, nullptr, nullptr, y, 1);
+  esp_context_set_precision(ctx, ESP_PRECISION_FP32);
+  expect(status == ESP_OK, "status %d", status);
+  return y[0];
+}
+
+}  // namespace
+
+CASE(matmul_wna16_keeps_small_elements_beside_large_ones) {
+  for (int32_t bits : {3, 4, 8}) {
+    buffer<float> x(128);
+    x[0] = 1000.0f;
+    x[1] = -1000.0f;
+    x[77] = 0x1p-15f;  // fine: quantum 2^(10 - 30)
+    float y = sum_of(context(), bits, ESP_PRECISION_FP32, x);
+    expect(y == 0x1p-15f, "bits %d: y=%a, x in 31 bits", bits, static_cast<double>(y));
+    // Coarse: half a quantum is 1000 / 65024 = 0.0154; of two elements it may be kept or lost.
+    x[77] = 0.25f;
+    y = sum_of(context(), bits, ESP_PRECISION_BF16, x);
+    expect(fabsf(y - 0.25f) <= 0.0154f, "bits %d: y=%a, x in 16 bits", bits,
+           static_cast<double>(y));
+  }
+}
+
+CASE(matmul_wna16_spreads_nonfinite_elements_and_takes_any_magnitude) {
+  for (int32_t bits : {2, 4, 8}) {
+    for (esp_precision precision : {ESP_PRECISION_FP32, ESP_PRECISION_BF16}) {
+      for (const float bad : {NAN, INFINITY, -INFINITY}) {
+        buffer<float> x(256);
+        x[200] = bad;
+        const float y = sum_of(context(), bits, precision, x);
+        expect(!isfinite(y), "bits %d: y=%g of a sum with %g", bits, static_cast<double>(y),
+               static_cast<double>(bad));
+      }
+      for (const float size : {0x1p115f, 0x1p-90f, 0x1p-120f, 0x1p-149f, 0.0f}) {
+        buffer<float> x(128);
+        x[3] = x[100] = size;
+        const double y = static_cast<double>(sum_of(context(), bits, precision, x));
+        // A quantum is at least 2^-126 (fine); below 2^-97 coarse takes zeros.
+        const double slack =
+            2 * static_cast<double>(size) * 0x1p-20 +
+            (size < 0x1p-97f ? (precision == ESP_PRECISION_FP32 ? 0x1p-126 : 0x1p-96) : 0.0);
+        expect(fabs(y - 2 * static_cast<double>(size)) <= slack, "bits %d: y=%a of two %a", bits, y,
+               static_cast<double>(size));
+      }
+    }
+  }
+}
+
+// Every row of fix_row gives the same digits, so every product has the same bits.
+CASE(fix_row_gives_every_product_the_same_bits) {
+  const struct {
+    int64_t k, group;
+  } sizes[] = {{1, 1}, {52, 13}, {64, 64}, {96, 32}, {128, 64}, {300, 150}, {512, 128}, {768, 256}};
+  for (int32_t bits : {3, 4, 8}) {
+    for (const auto& size : sizes) {
+      for (inputs kind : every_input) {
+        const packed w(bits, 3, size.k, size.group, 0, true, inputs::uniform, 9);
+        buffer<float> x(2 * size.k);
+        fill(x, kind, 10, 3.0);
+        if (kind == inputs::heavy_tailed) x[size.k / 2] = NAN;
+        for (esp_precision precision : {ESP_PRECISION_FP32, ESP_PRECISION_BF16}) {
+          // Bytes: a NaN equals itself.
+          against_reference<uint8_t>(
+              "fix_row",
+              format("bits=%d k=%lld group=%lld %s", bits, static_cast<long long>(size.k),
+                     static_cast<long long>(size.group), name_of(kind)),
+              2 * 3 * 4, nullptr, [&](esp_context* ctx, uint8_t* y) {
+                esp_context_set_precision(ctx, precision);
+                const esp_status status =
+                    esp_matmul_wna16(ctx, bits, 2, 3, size.k, x, size.k, w.codes, w.ldcodes,
+                                     w.scales, w.zeros_or_null(), size.group, nullptr, nullptr,
+                                     reinterpret_cast<float*>(y), 3);
+                esp_context_set_precision(ctx, ESP_PRECISION_FP32);
+                return status;
+              });
+        }
+      }
+    }
+  }
+}
+
 CASE(matmul_wna16_takes_groups_from_an_index) {
   for (int64_t m : {1, 4, 31}) {
     const int64_t n = 5, k = 84, group = 12;
@@ -272,6 +365,7 @@ CASE(packed_products_refuse_bad_arguments) {
                                    nullptr, nullptr, y, 2),
                   "matmul_wna16");
   }
+  expect_status(ESP_INVALID_ARGUMENT, esp_context_set_precision(ctx, 2), "context_set_precision");
   index[3] = 2;
   expect_status(ESP_INVALID_ARGUMENT,
                 esp_dequantize(ctx, 2, 1, 16, codes, 1, scales, nullptr, 8, index, x, 16),
