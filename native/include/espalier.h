@@ -175,10 +175,11 @@ ESP_EXPORT esp_status esp_matmul_dense_in_out(esp_context* ctx, int64_t m, int64
 // --------------------------------------------------------------------
 
 // y[m, n] = x[m, k] . W^T + bias[n] where W[r, c] = scale[r, g(c)] * (q[r, c] - zero[r, g(c)]).
-// FP32 contexts: as fp32 sums. Few rows of x (at most 24, no group_index) are multiplied exactly as
-// integers of one quantum for each chunk of at most 128 columns of a group: within 2^-30 of the
-// chunk's largest |x|, in BF16 contexts within 2^-15.98 of it (layout/fixed_point.h). A NaN or an
-// infinity in x makes its row of y NaN, where fp32 sums may give an infinity.
+// FP32 contexts: as fp32 sums. Few rows of x (at most 32; 256 of 4- or 8-bit codes and 48 of others
+// in BF16 contexts; never with a group_index) are multiplied exactly as integers of one quantum for
+// each chunk of at most 128 columns of a group: within 2^-30 of the chunk's largest |x|, in BF16
+// contexts within 2^-15.98 of it (layout/fixed_point.h). A NaN or an infinity in x makes its row of
+// y NaN, where fp32 sums may give an infinity.
 //  codes  rows of little-endian bit streams: element c of a row is bits [c*bits, c*bits + bits) of
 //  the row, stored unsigned as
 //         q + 2^(bits-1); a row has ldcodes 32-bit words, ldcodes >= ceil(k*bits/32)

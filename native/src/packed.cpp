@@ -11,12 +11,11 @@
 namespace esp {
 namespace {
 
-// Up to this many rows of x the direct kernels win: they decode once per eight rows of x, the dense
-// product once per tile but pays for writing, packing and reading 4 bytes a weight. Processor time
-// at 4096 x 4096, AVX2, one thread, least of 13, two runs, direct against widened in ms: w4a16 16
-// rows 18.5 / 28, 24 rows 27-28 / 31-35, 40 rows 41-42 / 38; w8a16 24 rows 26-33 / 31-40, 32 rows
-// 39-52 / 34-47. The machine was busy: the crossing lies between 24 and 40.
-constexpr int64_t direct_rows = 24;
+// Up to this many rows of x the direct kernels win: their time is so much a row, the widened
+// product pays for writing, packing and reading 4 bytes a weight first. Processor time at 2048 x
+// 4096, AVX2, one thread, in ms: widened 11.2 and 0.18 a row of x; direct a row, w4a16 0.21 coarse
+// and 0.47 fine, w8a16 0.24 and 0.48, 3 bits 0.40 and 0.65.
+constexpr int64_t direct_rows_fine = 32, direct_rows_coarse = 256, direct_rows_stream = 48;
 constexpr int64_t direct_tile_least = 16, direct_tile_most = 128;
 constexpr int64_t dequantize_tile = 32;  // rows of W a task: 32 * 4096 * 4 = 512 KiB of fp32
 // Of the widened path. A wide tile packs x less often: 64 rows of W gave 63 GFLOP/s at 512 x 2048 x
@@ -74,6 +73,10 @@ packed_weights from_row(packed_weights w, int64_t row) {
   w.scales += row * groups;
   if (w.zeros != nullptr) w.zeros += row * groups;
   return w;
+}
+
+int64_t direct_rows(int32_t bits, bool fine) {
+  return fine ? direct_rows_fine : bits == 4 || bits == 8 ? direct_rows_coarse : direct_rows_stream;
 }
 
 // Rows of W a task: enough for two streams far apart, few enough for several tasks a thread.
@@ -176,7 +179,8 @@ esp_status multiply(esp_context* ctx, const packed_weights& w, const dense_rows&
   if (status != ESP_OK) return status;
   ESP_REQUIRE(w.op, r.x != nullptr, "an address", r.x != nullptr);
   ESP_REQUIRE(w.op, r.ldx >= w.k, "ldx >= k", r.ldx);
-  if (r.m <= direct_rows && w.group_index == nullptr) return multiply_direct(ctx, w, r);
+  if (w.group_index == nullptr && r.m <= direct_rows(w.bits, precision(ctx) == ESP_PRECISION_FP32))
+    return multiply_direct(ctx, w, r);
   return multiply_widened(ctx, w, r);
 }
 

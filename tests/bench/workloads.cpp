@@ -90,7 +90,8 @@ void dense_products(const pools& data, const visitor& visit) {
 
 // x in 16 bits a chunk: 4 to 5 standard deviations of what half a quantum, 2^-16 max|x|, does to y.
 constexpr double coarse_tolerance = 2e-4;
-constexpr int64_t direct_rows = 24;  // above, native/src/packed.cpp widens tiles of fp32 contexts
+// Rows of x up to which native/src/packed.cpp multiplies codes; more widen tiles for sgemm.
+constexpr int64_t direct_rows_fine = 32, direct_rows_coarse = 256;
 
 workload packed(const pools& data, int32_t bits, esp_precision precision, int64_t m, int64_t n,
                 int64_t k) {
@@ -98,7 +99,7 @@ workload packed(const pools& data, int32_t bits, esp_precision precision, int64_
   const bool fine = precision == ESP_PRECISION_FP32;
   workload w;
   const char* operation = bits == 4 ? "matmul_w4a16" : bits == 8 ? "matmul_w8a16" : "matmul_wna16";
-  w.operations = {m <= direct_rows ? operation : "dequantize"};
+  w.operations = {m <= (fine ? direct_rows_fine : direct_rows_coarse) ? operation : "dequantize"};
   w.name = std::string(operation) + (fine ? "" : " (bf16)");
   w.shape = shape("m=%lld n=%lld k=%lld %lld bits", m, n, k, bits);
   w.limit = m < 8 ? ceiling::read : ceiling::fp32;

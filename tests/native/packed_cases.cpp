@@ -119,7 +119,7 @@ void check_product(const char* op, int32_t bits, int64_t m, int64_t n, int64_t k
   define(w, m, x, ldx, b, n, nullptr, &y, &size, &coarse);
   // Chunks of 128, a dense product of k otherwise, and a few roundings more.
   const double steps =
-      static_cast<double>(m <= 24 ? std::min<int64_t>(k, 128) + k / group + k / 128 : k) + 16;
+      static_cast<double>(m <= 32 ? std::min<int64_t>(k, 128) + k / group + k / 128 : k) + 16;
   for (esp_precision precision : {ESP_PRECISION_FP32, ESP_PRECISION_BF16}) {
     const double rounded = precision == ESP_PRECISION_BF16 ? 1 : 0;
     against_definition<float>(
@@ -154,14 +154,14 @@ constexpr shape shapes[] = {
 
 void every_product(const char* op, int32_t bits) {
   for (const shape& s : shapes) {
-    for (int64_t m : {1, 2, 3, 8, 25}) {
+    for (int64_t m : {1, 2, 3, 8, 33}) {
       check_product(op, bits, m, s.n, s.k, s.group, inputs::uniform, true);
       if (m == 1 || m == 8)
         check_product(op, bits, m, s.n, s.k, s.group, inputs::heavy_tailed, false);
     }
   }
   for (inputs kind : every_input) check_product(op, bits, 15, 6, 200, 40, kind, true);
-  check_product(op, bits, 300, 5, 64, 32, inputs::uniform, true);  // more than one tile of x
+  check_product(op, bits, 530, 5, 64, 32, inputs::uniform, true);  // more than one tile of x
 }
 
 }  // namespace
@@ -274,7 +274,7 @@ CASE(fix_row_gives_every_product_the_same_bits) {
 }
 
 CASE(matmul_wna16_takes_groups_from_an_index) {
-  for (int64_t m : {1, 4, 31}) {
+  for (int64_t m : {1, 4, 33}) {
     const int64_t n = 5, k = 84, group = 12;
     const packed w(3, n, k, group, 1, true, inputs::uniform, 5);
     buffer<int32_t> index(k);

@@ -5,7 +5,8 @@
 //           instruction-set file that includes it.
 // Layout    codes layout/bit_stream.h; x layout/fixed_point.h. A vector of codes is half a step of
 //           x (AVX2) or a whole one (AVX-512).
-// Tile      R rows of W, far apart, by M rows of x. R rows are R streams from memory: a prefetcher
+// Tile      R rows of W, far apart, by M rows of x (two of each are the most that stays in
+// registers). R rows are R streams from memory: a prefetcher
 //           follows one stream a page, and two keep more lines in flight than one. Every decoded
 //           vector serves M products.
 // Numerics  with u = q + 2^(bits-1) the sum of u X over a chunk is exact in `lanes` int32; each is
@@ -66,14 +67,23 @@ inline __attribute__((always_inline)) void add_vector(const typename C::words* q
   }
 }
 
-// A row of W over packed_chunk columns, whole vectors all of them: nothing here depends on sizes.
-// `x` is offset to the chunk's first step.
-template <class C, int D, int M>
+// Vectors of codes and steps of x that a chunk of `columns` columns, aligned to them, touches.
+template <class C, int64_t columns>
+constexpr int64_t vectors_of_chunk = columns < C::columns ? 1 : columns / C::columns;
+template <class C, int64_t columns>
+constexpr int64_t steps_of_chunk = columns < C::columns* C::halves
+                                       ? 1
+                                       : columns / (C::columns * C::halves);
+
+// A row of W over a chunk of a known number of columns; `codes` is its first vector, `x` offset to
+// its first step, `half` which half of a step the vector is when the chunk is less than a step.
+template <class C, int D, int M, int64_t columns>
 inline __attribute__((always_inline)) void sum_whole_chunk(const C& c, const uint8_t* codes,
                                                            const int8_t* const* x, int64_t step,
-                                                           typename C::vec* total) {
+                                                           int64_t half, typename C::vec* total) {
   constexpr int64_t H = C::halves;
   constexpr int64_t step_bytes = fixed_line * D * C::planes;
+  constexpr int64_t half_line = fixed_line / H;
   typename C::sums sum[M][D];
 #pragma GCC unroll 8
   for (int i = 0; i < M; i++) {
@@ -81,10 +91,11 @@ inline __attribute__((always_inline)) void sum_whole_chunk(const C& c, const uin
     for (int d = 0; d < D; d++) sum[i][d] = C::no_sums();
   }
 #pragma GCC unroll 8
-  for (int64_t v = 0; v < packed_chunk / C::columns; v++) {
+  for (int64_t v = 0; v < vectors_of_chunk<C, columns>; v++) {
     typename C::words q[C::planes];
     c.decode(codes + v * c.bytes, q);
-    add_vector<C, D, M>(q, x, step + v / H * step_bytes + v % H * (fixed_line / H), sum);
+    const int64_t at = vectors_of_chunk<C, columns> == 1 ? half : v % H;
+    add_vector<C, D, M>(q, x, step + v / H * step_bytes + at * half_line, sum);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < M; i++) total[i] = C::template total<D>(sum[i]);
@@ -129,27 +140,29 @@ struct strip {
   typename C::vec total[R][M];
 };
 
-// Adds the chunks [0, end), all of them whole.
-template <class C, int D, int R, int M>
+// Adds the chunks [0, end), all of `columns` columns and their vectors whole.
+template <class C, int D, int R, int M, int64_t columns>
 inline __attribute__((always_inline)) void add_whole_chunks(const C& c, int64_t end,
                                                             int64_t chunks_of_group,
                                                             strip<C, R, M>* s) {
   using vec = typename C::vec;
-  constexpr int64_t chunk_lines = packed_chunk / C::columns / C::halves * D * C::planes;
-  const int64_t chunk_bytes = packed_chunk / 8 * c.bits;
+  constexpr int64_t step_bytes = fixed_line * D * C::planes;
+  const int64_t chunk_bytes = columns * c.bits / 8;
   vec total[R][M];  // copies in registers
   for (int r = 0; r < R; r++) {
     for (int i = 0; i < M; i++) total[r][i] = s->total[r][i];
   }
   int64_t g = 0, left = chunks_of_group;
   for (int64_t chunk = 0; chunk < end; chunk++) {
+    const int64_t v = chunk * columns / C::columns;
 #pragma GCC unroll 4
     for (int r = 0; r < R; r++) {
-      const uint8_t* const codes = s->codes[r] + chunk * chunk_bytes;
-      for (int64_t at = 0; at < chunk_bytes; at += 64)
-        __builtin_prefetch(codes + at + prefetch_bytes);
+      const uint8_t* const ahead = s->codes[r] + chunk * chunk_bytes + prefetch_bytes;
+      for (int64_t at = 0; at < chunk_bytes; at += 64) __builtin_prefetch(ahead + at);
       vec sums[M];
-      sum_whole_chunk<C, D, M>(c, codes, s->x, chunk * chunk_lines * fixed_line, sums);
+      sum_whole_chunk<C, D, M, columns>(c, s->codes[r] + v * c.bytes, s->x,
+                                        chunk * steps_of_chunk<C, columns> * step_bytes,
+                                        v % C::halves, sums);
       const vec scale = C::broadcast(s->scales[r] + g);
 #pragma GCC unroll 8
       for (int i = 0; i < M; i++) {
@@ -211,8 +224,17 @@ void multiply_rows(const C& c, const packed_operands& o, int64_t row, int64_t ap
     s.x[i] = o.digits + (first + i) * o.digit_bytes;
     s.quanta[i] = o.quanta + (first + i) * chunks;
   }
-  const int64_t whole = o.group % packed_chunk == 0 ? s.direct * C::columns / packed_chunk : 0;
-  add_whole_chunks<C, D, R, M>(c, whole, o.group / packed_chunk, &s);
+  int64_t whole = 0;
+  if (o.group % packed_chunk == 0) {
+    whole = s.direct * C::columns / packed_chunk;
+    add_whole_chunks<C, D, R, M, packed_chunk>(c, whole, o.group / packed_chunk, &s);
+  } else if (o.group == 64) {
+    whole = s.direct * C::columns / 64;
+    add_whole_chunks<C, D, R, M, 64>(c, whole, 1, &s);
+  } else if (o.group == 32) {
+    whole = s.direct * C::columns / 32;
+    add_whole_chunks<C, D, R, M, 32>(c, whole, 1, &s);
+  }
   if (whole < chunks) add_ragged_chunks<C, D, R, M>(c, whole, o.k, o.group, &s);
 
   const float base = static_cast<float>(stream_offset(c.bits));
@@ -237,7 +259,6 @@ void multiply_all_rows(const C& c, const packed_operands& o, int64_t first) {
 template <class C, int D>
 void multiply_digits(const C& c, const packed_operands& o) {
   int64_t first = 0;
-  for (; first + 4 <= o.m; first += 4) multiply_all_rows<C, D, 1, 4>(c, o, first);
   for (; first + 2 <= o.m; first += 2) multiply_all_rows<C, D, 2, 2>(c, o, first);
   for (; first < o.m; first++) multiply_all_rows<C, D, 2, 1>(c, o, first);
 }
