@@ -28,8 +28,7 @@ public final class Abi {
 
   public static native int esp_context_destroy(@Cast("esp_context*") long ctx);
 
-  public static native int esp_context_set_precision(
-      @Cast("esp_context*") long ctx, int precision);
+  public static native int esp_context_set_precision(@Cast("esp_context*") long ctx, int precision);
 
   public static native int esp_context_threads(@Cast("const esp_context*") long ctx);
 
