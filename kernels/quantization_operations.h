@@ -18,31 +18,37 @@ static constexpr int64_t packed_chunks(int64_t k, int64_t group) {
   return group == 0 ? 0 : k / group * ((group + packed_chunk - 1) / packed_chunk);
 }
 
+// One row of x in block fixed point: layout/fixed_point.h.
+// digits: fixed_row_steps() steps, 64-byte aligned. quanta: packed_chunks(k, group) entries. sums:
+// k / group entries, the sum of X * quantum over every group, through which zeros are folded. Every
+// variant gives the same bits.
+using fix_row_kernel = void(int32_t bits, int32_t fine, int64_t k, int64_t group, const float* x,
+                            int8_t* digits, float* quanta, float* sums);
+
 // y[m, n] = x[m, k] . W[n, k]^T + bias, straight from the bit streams.
-// sums [m, packed_chunks(k, group)]: the sum of x over every chunk, through which zeros are folded.
-using matmul_w4a16_kernel = void(int64_t m, int64_t n, int64_t k,
-                                 const float* x,         // [m, k] ldx
-                                 int64_t ldx,            //
-                                 const float* sums,      // [m, chunks]
-                                 const uint32_t* codes,  // [n, ceil(k * 4 / 32)] ldcodes
-                                 int64_t ldcodes,
-                                 const float* scales,  // [n, k / group]
-                                 const int8_t* zeros,  // [n, k / group] or null
-                                 int64_t group, const float* bias,
-                                 float* y,  // [m, n] ldy
-                                 int64_t ldy);
-using matmul_w8a16_kernel = matmul_w4a16_kernel;
-using matmul_wna16_kernel = void(int32_t bits, int64_t m, int64_t n, int64_t k,
-                                 const float* x,  // [m, k] ldx
-                                 int64_t ldx,
-                                 const float* sums,      // [m, chunks]
-                                 const uint32_t* codes,  // [n, ceil(k * bits / 32)] ldcodes
-                                 int64_t ldcodes,
-                                 const float* scales,  // [n, k / group]
-                                 const int8_t* zeros,  // [n, k / group] or null
-                                 int64_t group, const float* bias,
-                                 float* y,  // [m, n] ldy
-                                 int64_t ldy);
+struct packed_operands {
+  int32_t bits;
+  int32_t fine;  // which fixed point `digits` holds
+  int64_t m, n, k;
+  const float* x;  // [m, k] ldx: what the reference reads
+  int64_t ldx;
+  const int8_t* digits;   // [m, digit_bytes]: the same in fixed point, which other variants read
+  int64_t digit_bytes;    // of a row
+  const float* quanta;    // [m, packed_chunks(k, group)]
+  const float* sums;      // [m, k / group]
+  const uint32_t* codes;  // [n, ceil(k * bits / 32)] ldcodes
+  int64_t ldcodes;
+  const float* scales;  // [n, k / group]
+  const int8_t* zeros;  // [n, k / group] or null
+  int64_t group;
+  const float* bias;  // [n] or null
+  float* y;           // [m, n] ldy
+  int64_t ldy;
+};
+using matmul_packed_kernel = void(const packed_operands& o);
+using matmul_w4a16_kernel = matmul_packed_kernel;
+using matmul_w8a16_kernel = matmul_packed_kernel;
+using matmul_wna16_kernel = matmul_packed_kernel;
 // w[n, k] = scale * (q - zero), rounded once: every variant gives the same bits.
 using dequantize_kernel = void(int32_t bits, int64_t n, int64_t k,
                                const uint32_t* codes,  // [n, ceil(k * bits / 32)] ldcodes

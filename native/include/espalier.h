@@ -75,6 +75,12 @@ enum {
   ESP_U64 = 21
 };
 
+// How exact the products of a context must be. FP32: as fp32 arithmetic on the operands (the
+// default). BF16: an operation may round activations once, by less than bf16 would; where it does,
+// it says so.
+typedef int32_t esp_precision;
+enum { ESP_PRECISION_FP32 = 0, ESP_PRECISION_BF16 = 1 };
+
 typedef struct esp_context esp_context;
 
 // ---- library
@@ -97,6 +103,8 @@ ESP_EXPORT esp_status esp_context_destroy(esp_context* ctx) ESP_NOEXCEPT;
 // or will, to return CANCELLED at their next step; their outputs are undefined then. For good. From
 // any thread, also from one that must not wait, while ctx exists.
 ESP_EXPORT void esp_context_cancel(esp_context* ctx) ESP_NOEXCEPT;
+ESP_EXPORT esp_status esp_context_set_precision(esp_context* ctx,
+                                                esp_precision precision) ESP_NOEXCEPT;
 ESP_EXPORT int32_t esp_context_threads(const esp_context* ctx) ESP_NOEXCEPT;
 
 // Opens an OpenBLAS shared library for dense fp32/fp64 products; it is always run single-threaded
@@ -176,8 +184,12 @@ ESP_EXPORT esp_status esp_matmul_dense_in_out(esp_context* ctx, int64_t m, int64
 // ---- products from packed weights
 // --------------------------------------------------------------------
 
-// y[m, n] = x[m, k] . W^T + bias[n] where W[r, c] = scale[r, g(c)] * (q[r, c] - zero[r, g(c)]),
-// fp32 sums.
+// y[m, n] = x[m, k] . W^T + bias[n] where W[r, c] = scale[r, g(c)] * (q[r, c] - zero[r, g(c)]).
+// FP32 contexts: as fp32 sums. Few rows of x (at most 32; 256 of 4- or 8-bit codes and 48 of others
+// in BF16 contexts; never with a group_index) are multiplied exactly as integers of one quantum for
+// each chunk of at most 128 columns of a group: within 2^-30 of the chunk's largest |x|, in BF16
+// contexts within 2^-15.98 of it (layout/fixed_point.h). A NaN or an infinity in x makes its row of
+// y NaN, where fp32 sums may give an infinity.
 //  codes  rows of little-endian bit streams: element c of a row is bits [c*bits, c*bits + bits) of
 //  the row, stored unsigned as
 //         q + 2^(bits-1); a row has ldcodes 32-bit words, ldcodes >= ceil(k*bits/32)

@@ -44,6 +44,7 @@ struct esp_context {
   // The function that serves an operation stands at the number of its reference row.
   void (*kernels[row_count])() = {};
   std::atomic<bool> cancelled{false};
+  esp_precision precision = ESP_PRECISION_FP32;
 
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
@@ -200,6 +201,10 @@ bool cancelled(const esp_context* ctx) {
   return ctx->cancelled.load(std::memory_order_relaxed);
 }
 
+esp_precision precision(const esp_context* ctx) {
+  return ctx->precision;
+}
+
 void (*choose(const esp_context* ctx, row reference))() {
   return ctx->kernels[static_cast<int32_t>(reference)];
 }
@@ -253,6 +258,15 @@ esp_status esp_context_destroy(esp_context* ctx) noexcept {
 
 void esp_context_cancel(esp_context* ctx) noexcept {
   if (ctx != nullptr) ctx->cancelled.store(true, std::memory_order_relaxed);
+}
+
+esp_status esp_context_set_precision(esp_context* ctx, esp_precision precision) noexcept {
+  ESP_REQUIRE("context_set_precision", ctx != nullptr, "a context", ctx != nullptr);
+  ESP_REQUIRE("context_set_precision",
+              precision == ESP_PRECISION_FP32 || precision == ESP_PRECISION_BF16, "0 or 1",
+              precision);
+  ctx->precision = precision;
+  return ESP_OK;
 }
 
 int32_t esp_context_threads(const esp_context* ctx) noexcept {

@@ -72,6 +72,9 @@ void (*choose(const esp_context* ctx, row reference))();
 #define ESP_KERNEL(ctx, op) \
   reinterpret_cast<op##_kernel*>(::esp::choose(ctx, ::esp::row::op##_reference))
 
+// What esp_context_set_precision allowed: an esp_precision.
+esp_precision precision(const esp_context* ctx);
+
 // ---- threads and scratch
 // -----------------------------------------------------------------------------
 

@@ -1,23 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Products from packed weights. Few rows of x read the bit streams directly (a product bound by the
-// bytes of W); more rows first widen a tile of W into scratch and run a dense product on it.
+// Products from packed weights. Few rows of x are put into block fixed point once and multiply the
+// bit streams directly (a product bound by the bytes of W); more rows first widen a tile of W into
+// scratch and run a dense product on it.
 #include "internal.h"
 #include "layout/bit_stream.h"
+#include "layout/fixed_point.h"
 #include "operations.h"
 
 namespace esp {
 namespace {
 
-// Up to this many rows of x the direct kernels win: they decode once per eight rows of x, the dense
-// product once per tile but pays for writing, packing and reading 4 bytes a weight. Processor time
-// at 4096 x 4096, AVX2, one thread, least of 13, two runs, direct against widened in ms: w4a16 16
-// rows 18.5 / 28, 24 rows 27-28 / 31-35, 40 rows 41-42 / 38; w8a16 24 rows 26-33 / 31-40, 32 rows
-// 39-52 / 34-47. The machine was busy: the crossing lies between 24 and 40.
-constexpr int64_t direct_rows = 24;
-constexpr int64_t direct_tile = 32;    // rows of W a task: 32 * 4096 / 2 = 64 KiB of codes
-constexpr int64_t widened_tile = 64;   // rows of W a task: 64 * 4096 * 4 = 1 MiB of fp32
-constexpr int64_t widened_rows = 256;  // rows of x a task
+// Up to this many rows of x the direct kernels win: their time is so much a row, the widened
+// product pays for writing, packing and reading 4 bytes a weight first. Processor time at 2048 x
+// 4096, AVX2, one thread, in ms: widened 11.2 and 0.18 a row of x; direct a row, w4a16 0.21 coarse
+// and 0.47 fine, w8a16 0.24 and 0.48, 3 bits 0.40 and 0.65.
+constexpr int64_t direct_rows_fine = 32, direct_rows_coarse = 256, direct_rows_stream = 48;
+constexpr int64_t direct_tile_least = 16, direct_tile_most = 128;
+constexpr int64_t dequantize_tile = 32;  // rows of W a task: 32 * 4096 * 4 = 512 KiB of fp32
+// Of the widened path. A wide tile packs x less often: 64 rows of W gave 63 GFLOP/s at 512 x 2048 x
+// 2048, 128 rows 72, 256 rows 76 (one thread, AVX2, peak 101).
+constexpr int64_t widened_tile_least = 64, widened_tile_most = 256;  // rows of W a task
+constexpr int64_t widened_elements = int64_t{1} << 21;               // of a task: 8 MiB of fp32
+constexpr int64_t widened_rows = 512;                                // rows of x a task
 
 struct packed_weights {
   const char* op;
@@ -70,53 +75,78 @@ packed_weights from_row(packed_weights w, int64_t row) {
   return w;
 }
 
-void sum_chunks(const packed_weights& w, const dense_rows& r, float* sums) {
-  const int64_t chunks = packed_chunks(w.k, w.group);
-  for (int64_t i = 0; i < r.m; i++) {
-    int64_t chunk = 0;
-    for (int64_t end = w.group; end <= w.k; end += w.group) {
-      for (int64_t start = end - w.group; start < end; start += packed_chunk) {
-        double sum = 0.0;  // 128 terms of fp32: exact to 2^-46 of sum |x|
-        for (int64_t c = start; c < min_of(end, start + packed_chunk); c++)
-          sum += static_cast<double>(r.x[i * r.ldx + c]);
-        sums[i * chunks + chunk++] = static_cast<float>(sum);
-      }
-    }
-  }
+int64_t direct_rows(int32_t bits, bool fine) {
+  return fine ? direct_rows_fine : bits == 4 || bits == 8 ? direct_rows_coarse : direct_rows_stream;
 }
 
-esp_status multiply_direct(esp_context* ctx, const packed_weights& w, const dense_rows& r,
-                           matmul_w4a16_kernel* fixed_width, matmul_wna16_kernel* any_width) {
-  const int64_t bytes = r.m * packed_chunks(w.k, w.group) * static_cast<int64_t>(sizeof(float));
-  float* sums = static_cast<float*>(scratch(ctx, 0, max_of(bytes, 64)));
-  if (sums == nullptr) return fail(ESP_OUT_OF_MEMORY, "%s: no memory for chunk sums", w.op);
-  sum_chunks(w, r, sums);
-  return parallel_tiles(ctx, ceil_div(w.n, direct_tile), [&](int64_t tile, int32_t) {
-    const int64_t row = tile * direct_tile;
-    const int64_t rows = min_of(direct_tile, w.n - row);
-    const packed_weights part = from_row(w, row);
-    const float* bias = r.bias == nullptr ? nullptr : r.bias + row;
-    if (fixed_width != nullptr) {
-      fixed_width(r.m, rows, w.k, r.x, r.ldx, sums, part.codes, w.ldcodes, part.scales, part.zeros,
-                  w.group, bias, r.y + row, r.ldy);
-    } else {
-      any_width(w.bits, r.m, rows, w.k, r.x, r.ldx, sums, part.codes, w.ldcodes, part.scales,
-                part.zeros, w.group, bias, r.y + row, r.ldy);
-    }
+// Rows of W a task: enough for two streams far apart, few enough for several tasks a thread.
+int64_t direct_tile(int64_t n) {
+  return min_of(direct_tile_most, max_of(direct_tile_least, ceil_div(n, 512) * 16));
+}
+
+// x in fixed point, in the context's scratch: fine for fp32 contexts, coarse for bf16.
+struct fixed_rows {
+  int32_t fine;
+  int64_t digit_bytes;
+  int8_t* digits;
+  float *quanta, *sums;
+};
+
+esp_status fix_rows(esp_context* ctx, const packed_weights& w, const dense_rows& r,
+                    fixed_rows* out) {
+  const bool fine = precision(ctx) == ESP_PRECISION_FP32;
+  const fixed_layout f = fixed_layout_of(w.bits, fine);
+  const int64_t chunks = packed_chunks(w.k, w.group), groups = w.k / w.group;
+  const int64_t digit_bytes = fixed_row_steps(f, w.k, w.group) * f.step_bytes();
+  const int64_t floats = r.m * (chunks + groups);
+  int8_t* digits = static_cast<int8_t*>(
+      scratch(ctx, 0, r.m * digit_bytes + floats * static_cast<int64_t>(sizeof(float))));
+  if (digits == nullptr) return fail(ESP_OUT_OF_MEMORY, "%s: no memory for digits of x", w.op);
+  float* quanta = reinterpret_cast<float*>(digits + r.m * digit_bytes);
+  *out = {fine ? 1 : 0, digit_bytes, digits, quanta, quanta + r.m * chunks};
+  fix_row_kernel* const fix = ESP_KERNEL(ctx, fix_row);
+  return parallel_tiles(ctx, r.m, [&](int64_t i, int32_t) {
+    fix(w.bits, out->fine, w.k, w.group, r.x + i * r.ldx, digits + i * digit_bytes,
+        quanta + i * chunks, out->sums + i * groups);
     return static_cast<esp_status>(ESP_OK);
   });
 }
 
+esp_status multiply_direct(esp_context* ctx, const packed_weights& w, const dense_rows& r) {
+  matmul_packed_kernel* const kernel = w.bits == 4   ? ESP_KERNEL(ctx, matmul_w4a16)
+                                       : w.bits == 8 ? ESP_KERNEL(ctx, matmul_w8a16)
+                                                     : ESP_KERNEL(ctx, matmul_wna16);
+  fixed_rows x = {};
+  const esp_status status = fix_rows(ctx, w, r, &x);
+  if (status != ESP_OK) return status;
+  const int64_t tile_rows = direct_tile(w.n);
+  return parallel_tiles(ctx, ceil_div(w.n, tile_rows), [&](int64_t tile, int32_t) {
+    const int64_t row = tile * tile_rows;
+    const packed_weights part = from_row(w, row);
+    kernel({w.bits, x.fine, r.m, min_of(tile_rows, w.n - row), w.k, r.x, r.ldx, x.digits,
+            x.digit_bytes, x.quanta, x.sums, part.codes, w.ldcodes, part.scales, part.zeros,
+            w.group, r.bias == nullptr ? nullptr : r.bias + row, r.y + row, r.ldy});
+    return static_cast<esp_status>(ESP_OK);
+  });
+}
+
+// Rows of W a task: at least four tasks, sizes alone decide.
+int64_t widened_tile(int64_t n, int64_t k) {
+  const int64_t room = widened_elements / max_of(k, 1) / 16 * 16;
+  return min_of(widened_tile_most, max_of(widened_tile_least, min_of(room, ceil_div(n, 64) * 16)));
+}
+
 esp_status multiply_widened(esp_context* ctx, const packed_weights& w, const dense_rows& r) {
   dequantize_kernel* const widen = ESP_KERNEL(ctx, dequantize);
-  const int64_t columns = ceil_div(w.n, widened_tile);
+  const int64_t tile_rows = widened_tile(w.n, w.k);
+  const int64_t columns = ceil_div(w.n, tile_rows);
   const int64_t tiles = columns * ceil_div(r.m, widened_rows);
   return parallel_tiles(ctx, tiles, [&](int64_t tile, int32_t worker) -> esp_status {
-    const int64_t row = tile % columns * widened_tile;
-    const int64_t rows = min_of(widened_tile, w.n - row);
+    const int64_t row = tile % columns * tile_rows;
+    const int64_t rows = min_of(tile_rows, w.n - row);
     const int64_t first = tile / columns * widened_rows;
     const int64_t count = min_of(widened_rows, r.m - first);
-    const int64_t bytes = widened_tile * w.k * static_cast<int64_t>(sizeof(float));
+    const int64_t bytes = tile_rows * w.k * static_cast<int64_t>(sizeof(float));
     float* dense = static_cast<float*>(scratch(ctx, worker, bytes));  // [rows, k]
     if (dense == nullptr) return fail(ESP_OUT_OF_MEMORY, "%s: no memory for a tile", w.op);
     const packed_weights part = from_row(w, row);
@@ -132,8 +162,7 @@ esp_status multiply_widened(esp_context* ctx, const packed_weights& w, const den
   });
 }
 
-esp_status multiply(esp_context* ctx, const packed_weights& w, const dense_rows& r,
-                    matmul_w4a16_kernel* fixed_width, matmul_wna16_kernel* any_width) {
+esp_status multiply(esp_context* ctx, const packed_weights& w, const dense_rows& r) {
   esp_status status = check_sizes(w);
   if (status != ESP_OK) return status;
   ESP_REQUIRE(w.op, r.m >= 0, "m >= 0", r.m);
@@ -150,8 +179,8 @@ esp_status multiply(esp_context* ctx, const packed_weights& w, const dense_rows&
   if (status != ESP_OK) return status;
   ESP_REQUIRE(w.op, r.x != nullptr, "an address", r.x != nullptr);
   ESP_REQUIRE(w.op, r.ldx >= w.k, "ldx >= k", r.ldx);
-  if (r.m <= direct_rows && w.group_index == nullptr)
-    return multiply_direct(ctx, w, r, fixed_width, any_width);
+  if (w.group_index == nullptr && r.m <= direct_rows(w.bits, precision(ctx) == ESP_PRECISION_FP32))
+    return multiply_direct(ctx, w, r);
   return multiply_widened(ctx, w, r);
 }
 
@@ -167,7 +196,7 @@ esp_status esp_matmul_w4a16(esp_context* ctx, int64_t m, int64_t n, int64_t k, c
   ESP_REQUIRE("matmul_w4a16", ctx != nullptr, "a context", ctx != nullptr);
   using namespace esp;
   return multiply(ctx, {"matmul_w4a16", 4, n, k, codes, ldcodes, scales, zeros, group, nullptr},
-                  {m, x, ldx, bias, y, ldy}, ESP_KERNEL(ctx, matmul_w4a16), nullptr);
+                  {m, x, ldx, bias, y, ldy});
 }
 
 esp_status esp_matmul_w8a16(esp_context* ctx, int64_t m, int64_t n, int64_t k, const float* x,
@@ -177,7 +206,7 @@ esp_status esp_matmul_w8a16(esp_context* ctx, int64_t m, int64_t n, int64_t k, c
   ESP_REQUIRE("matmul_w8a16", ctx != nullptr, "a context", ctx != nullptr);
   using namespace esp;
   return multiply(ctx, {"matmul_w8a16", 8, n, k, codes, ldcodes, scales, zeros, group, nullptr},
-                  {m, x, ldx, bias, y, ldy}, ESP_KERNEL(ctx, matmul_w8a16), nullptr);
+                  {m, x, ldx, bias, y, ldy});
 }
 
 esp_status esp_matmul_wna16(esp_context* ctx, int32_t bits, int64_t m, int64_t n, int64_t k,
@@ -189,7 +218,7 @@ esp_status esp_matmul_wna16(esp_context* ctx, int32_t bits, int64_t m, int64_t n
   using namespace esp;
   return multiply(ctx,
                   {"matmul_wna16", bits, n, k, codes, ldcodes, scales, zeros, group, group_index},
-                  {m, x, ldx, bias, y, ldy}, nullptr, ESP_KERNEL(ctx, matmul_wna16));
+                  {m, x, ldx, bias, y, ldy});
 }
 
 esp_status esp_dequantize(esp_context* ctx, int32_t bits, int64_t n, int64_t k,
@@ -207,10 +236,10 @@ esp_status esp_dequantize(esp_context* ctx, int32_t bits, int64_t n, int64_t k,
   ESP_REQUIRE("dequantize", w != nullptr, "an address", w != nullptr);
   ESP_REQUIRE("dequantize", ldw >= k, "ldw >= k", ldw);
   dequantize_kernel* const widen = ESP_KERNEL(ctx, dequantize);
-  return parallel_tiles(ctx, ceil_div(n, direct_tile), [&](int64_t tile, int32_t) {
-    const int64_t row = tile * direct_tile;
+  return parallel_tiles(ctx, ceil_div(n, dequantize_tile), [&](int64_t tile, int32_t) {
+    const int64_t row = tile * dequantize_tile;
     const packed_weights part = from_row(p, row);
-    widen(bits, min_of(direct_tile, n - row), k, part.codes, ldcodes, part.scales, part.zeros,
+    widen(bits, min_of(dequantize_tile, n - row), k, part.codes, ldcodes, part.scales, part.zeros,
           group, group_index, w + row * ldw, ldw);
     return static_cast<esp_status>(ESP_OK);
   });

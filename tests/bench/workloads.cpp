@@ -88,13 +88,19 @@ void dense_products(const pools& data, const visitor& visit) {
 
 // ---- products from packed weights, groups of 128
 
-workload packed(const pools& data, const char* operation, int32_t bits, int64_t m, int64_t n,
+// x in 16 bits a chunk: 4 to 5 standard deviations of what half a quantum, 2^-16 max|x|, does to y.
+constexpr double coarse_tolerance = 2e-4;
+// Rows of x up to which native/src/packed.cpp multiplies codes; more widen tiles for sgemm.
+constexpr int64_t direct_rows_fine = 32, direct_rows_coarse = 256;
+
+workload packed(const pools& data, int32_t bits, esp_precision precision, int64_t m, int64_t n,
                 int64_t k) {
   const int64_t group = 128, words = k * bits / 32;
+  const bool fine = precision == ESP_PRECISION_FP32;
   workload w;
-  const bool direct = m <= 24;  // above, native/src/packed.cpp widens tiles and calls sgemm
-  w.operations = {direct ? operation : "dequantize"};
-  w.name = operation;
+  const char* operation = bits == 4 ? "matmul_w4a16" : bits == 8 ? "matmul_w8a16" : "matmul_wna16";
+  w.operations = {m <= (fine ? direct_rows_fine : direct_rows_coarse) ? operation : "dequantize"};
+  w.name = std::string(operation) + (fine ? "" : " (bf16)");
   w.shape = shape("m=%lld n=%lld k=%lld %lld bits", m, n, k, bits);
   w.limit = m < 8 ? ceiling::read : ceiling::fp32;
   w.work = m < 8 ? static_cast<double>(n * words * 4 + n * k / group * 4)
@@ -102,29 +108,36 @@ workload packed(const pools& data, const char* operation, int32_t bits, int64_t 
   float* y = data.sink<float>(m * n, 0);
   const float* x = data.floats(m * k, 1);
   w.run = [=, &data](esp_context* ctx, int64_t turn) {
-    const uint32_t* codes = data.bits(n * words, turn);
-    const float* scales = data.floats(n * k / group, turn);
-    if (bits == 4)
-      return esp_matmul_w4a16(ctx, m, n, k, x, k, codes, words, scales, nullptr, group, nullptr, y,
-                              n);
-    if (bits == 8)
-      return esp_matmul_w8a16(ctx, m, n, k, x, k, codes, words, scales, nullptr, group, nullptr, y,
-                              n);
-    return esp_matmul_wna16(ctx, bits, m, n, k, x, k, codes, words, scales, nullptr, group, nullptr,
-                            nullptr, y, n);
+    esp_context_set_precision(ctx, precision);
+    const esp_status status =
+        esp_matmul_wna16(ctx, bits, m, n, k, x, k, data.bits(n * words, turn), words,
+                         data.floats(n * k / group, turn), nullptr, group, nullptr, nullptr, y, n);
+    esp_context_set_precision(ctx, ESP_PRECISION_FP32);
+    return status;
   };
-  w.outputs = {{y, m * n, element::f32, sum_tolerance}};
+  w.outputs = {{y, m * n, element::f32, fine ? sum_tolerance : coarse_tolerance}};
   return w;
 }
 
 void packed_products(const pools& data, const visitor& visit) {
-  visit(packed(data, "matmul_w4a16", 4, 1, 4096, 4096));
-  visit(packed(data, "matmul_w4a16", 4, 1, 4096, 14336));
-  visit(packed(data, "matmul_w4a16", 4, 8, 1024, 4096));
-  visit(packed(data, "matmul_w4a16", 4, 128, 1024, 4096));
-  visit(packed(data, "matmul_w8a16", 8, 1, 4096, 4096));
-  visit(not_in_the_table(packed(data, "matmul_w8a16", 8, 8, 1024, 4096)));
-  visit(packed(data, "matmul_wna16", 3, 1, 4096, 4096));
+  // [n, k] of models of 1e9 and 8e9 weights: query, gate, down, key.
+  constexpr int64_t sizes[][2] = {{2048, 2048}, {8192, 2048},  {2048, 8192},  {512, 2048},
+                                  {4096, 4096}, {14336, 4096}, {4096, 14336}, {1024, 4096}};
+  for (const auto& size : sizes) visit(packed(data, 4, ESP_PRECISION_BF16, 1, size[0], size[1]));
+  for (const auto& size : sizes) {
+    const bool brief = size[0] == 4096 && size[1] == 4096;
+    const workload eight = packed(data, 8, ESP_PRECISION_BF16, 1, size[0], size[1]);
+    visit(brief ? eight : not_in_the_table(eight));
+  }
+  visit(packed(data, 3, ESP_PRECISION_BF16, 1, 4096, 4096));
+  for (int32_t bits : {4, 8, 3}) visit(packed(data, bits, ESP_PRECISION_FP32, 1, 4096, 4096));
+  for (esp_precision precision : {ESP_PRECISION_BF16, ESP_PRECISION_FP32}) {
+    visit(packed(data, 4, precision, 8, 1024, 4096));
+    visit(not_in_the_table(packed(data, 8, precision, 8, 1024, 4096)));
+    visit(packed(data, 4, precision, 128, 1024, 4096));
+    visit(not_in_the_table(packed(data, 4, precision, 512, 2048, 2048)));
+    visit(not_in_the_table(packed(data, 4, precision, 512, 4096, 4096)));
+  }
   const int64_t n = 4096, k = 4096, group = 128;
   workload w;
   w.operations = {"dequantize"};

@@ -52,9 +52,25 @@ struct packed {
   }
 };
 
-// y and what |y| is the size of: scale (|q - zero| + |zero| + offset) |x| summed.
+// Half a quantum of the chunk of column c of a row of x, coarse: max|x| / 32512 / 2.
+double half_quantum(const packed& w, const float* x, int64_t c) {
+  const int64_t group_start = c / w.group * w.group;
+  const int64_t start = group_start + (c - group_start) / 128 * 128;
+  double most = 0;
+  for (int64_t i = start; i < std::min(start + 128, group_start + w.group); i++)
+    most = std::max(most, fabs(static_cast<double>(x[i])));
+  return most / 32512 / 2;
+}
+
+// y; what |y| is the size of: scale (|q - zero| + |zero| + offset) |x| summed; and what x in coarse
+// fixed point may change: scale |q - zero| half a quantum summed.
 void define(const packed& w, int64_t m, const float* x, int64_t ldx, const float* bias, int64_t ldy,
-            const int32_t* index, std::vector<double>* y, std::vector<double>* size) {
+            const int32_t* index, std::vector<double>* y, std::vector<double>* size,
+            std::vector<double>* coarse = nullptr) {
+  std::vector<double> half(static_cast<size_t>(m * w.k));
+  for (int64_t i = 0; coarse != nullptr && i < m * w.k; i++)
+    half[static_cast<size_t>(i)] = half_quantum(w, x + i / w.k * ldx, i % w.k);
+  if (coarse != nullptr) coarse->assign(static_cast<size_t>((m - 1) * ldy + w.n), 0.0);
   y->assign(static_cast<size_t>((m - 1) * ldy + w.n), 0.0);
   size->assign(y->size(), 0.0);
   for (int64_t i = 0; i < m; i++) {
@@ -67,6 +83,9 @@ void define(const packed& w, int64_t m, const float* x, int64_t ldx, const float
         sum += w.scale(r, g) * value * a;
         norm += fabs(w.scale(r, g)) * (fabs(value) + fabs(w.zero(r, g)) + (1 << (w.bits - 1))) *
                 fabs(a);
+        if (coarse != nullptr)
+          (*coarse)[static_cast<size_t>(i * ldy + r)] +=
+              fabs(w.scale(r, g) * value) * half[static_cast<size_t>(i * w.k + c)];
       }
       if (bias != nullptr) sum += static_cast<double>(bias[r]);
       (*y)[static_cast<size_t>(i * ldy + r)] = sum;
@@ -74,6 +93,18 @@ void define(const packed& w, int64_t m, const float* x, int64_t ldx, const float
           norm + (bias == nullptr ? 0 : fabs(static_cast<double>(bias[r])));
     }
   }
+}
+
+esp_status multiply(const std::string& op, int32_t bits, const packed& w, esp_context* ctx,
+                    int64_t m, const float* x, int64_t ldx, const float* bias, float* y) {
+  if (op == "matmul_w4a16")
+    return esp_matmul_w4a16(ctx, m, w.n, w.k, x, ldx, w.codes, w.ldcodes, w.scales,
+                            w.zeros_or_null(), w.group, bias, y, w.n);
+  if (op == "matmul_w8a16")
+    return esp_matmul_w8a16(ctx, m, w.n, w.k, x, ldx, w.codes, w.ldcodes, w.scales,
+                            w.zeros_or_null(), w.group, bias, y, w.n);
+  return esp_matmul_wna16(ctx, bits, m, w.n, w.k, x, ldx, w.codes, w.ldcodes, w.scales,
+                          w.zeros_or_null(), w.group, nullptr, bias, y, w.n);
 }
 
 void check_product(const char* op, int32_t bits, int64_t m, int64_t n, int64_t k, int64_t group,
@@ -84,27 +115,31 @@ void check_product(const char* op, int32_t bits, int64_t m, int64_t n, int64_t k
   fill(x, kind, 7, 2.0);
   fill(bias, inputs::uniform, 8);
   const float* b = m % 2 == 1 ? bias.data() : nullptr;
-  std::vector<double> y, size;
-  define(w, m, x, ldx, b, n, nullptr, &y, &size);
+  std::vector<double> y, size, coarse;
+  define(w, m, x, ldx, b, n, nullptr, &y, &size, &coarse);
   // Chunks of 128, a dense product of k otherwise, and a few roundings more.
   const double steps =
-      static_cast<double>(m <= 24 ? std::min<int64_t>(k, 128) + k / group + k / 128 : k) + 16;
-  against_definition<float>(
-      op,
-      format("%s bits=%d m=%lld n=%lld k=%lld group=%lld %s%s", op, bits, static_cast<long long>(m),
-             static_cast<long long>(n), static_cast<long long>(k), static_cast<long long>(group),
-             name_of(kind), asymmetric ? " asymmetric" : ""),
-      y, [&](int64_t i) { return steps * eps * size[static_cast<size_t>(i)]; },
-      [&](esp_context* ctx, float* out) {
-        if (op == std::string("matmul_w4a16"))
-          return esp_matmul_w4a16(ctx, m, n, k, x, ldx, w.codes, w.ldcodes, w.scales,
-                                  w.zeros_or_null(), group, b, out, n);
-        if (op == std::string("matmul_w8a16"))
-          return esp_matmul_w8a16(ctx, m, n, k, x, ldx, w.codes, w.ldcodes, w.scales,
-                                  w.zeros_or_null(), group, b, out, n);
-        return esp_matmul_wna16(ctx, bits, m, n, k, x, ldx, w.codes, w.ldcodes, w.scales,
-                                w.zeros_or_null(), group, nullptr, b, out, n);
-      });
+      static_cast<double>(m <= 32 ? std::min<int64_t>(k, 128) + k / group + k / 128 : k) + 16;
+  for (esp_precision precision : {ESP_PRECISION_FP32, ESP_PRECISION_BF16}) {
+    const double rounded = precision == ESP_PRECISION_BF16 ? 1 : 0;
+    against_definition<float>(
+        op,
+        format("%s bits=%d m=%lld n=%lld k=%lld group=%lld %s%s%s", op, bits,
+               static_cast<long long>(m), static_cast<long long>(n), static_cast<long long>(k),
+               static_cast<long long>(group), name_of(kind), asymmetric ? " asymmetric" : "",
+               rounded != 0 ? " coarse" : ""),
+        y,
+        [&](int64_t i) {
+          const size_t at = static_cast<size_t>(i);
+          return steps * eps * size[at] + rounded * 1.001 * coarse[at];
+        },
+        [&](esp_context* ctx, float* out) {
+          esp_context_set_precision(ctx, precision);
+          const esp_status status = multiply(op, bits, w, ctx, m, x, ldx, b, out);
+          esp_context_set_precision(ctx, ESP_PRECISION_FP32);
+          return status;
+        });
+  }
 }
 
 struct shape {
@@ -119,14 +154,14 @@ constexpr shape shapes[] = {
 
 void every_product(const char* op, int32_t bits) {
   for (const shape& s : shapes) {
-    for (int64_t m : {1, 2, 3, 8, 25}) {
+    for (int64_t m : {1, 2, 3, 8, 33}) {
       check_product(op, bits, m, s.n, s.k, s.group, inputs::uniform, true);
       if (m == 1 || m == 8)
         check_product(op, bits, m, s.n, s.k, s.group, inputs::heavy_tailed, false);
     }
   }
   for (inputs kind : every_input) check_product(op, bits, 15, 6, 200, 40, kind, true);
-  check_product(op, bits, 300, 5, 64, 32, inputs::uniform, true);  // more than one tile of x
+  check_product(op, bits, 530, 5, 64, 32, inputs::uniform, true);  // more than one tile of x
 }
 
 }  // namespace
@@ -145,8 +180,101 @@ CASE(matmul_wna16) {
   }
 }
 
+namespace {
+
+// y of a matrix of ones: the sum of x as the direct kernels see it.
+float sum_of(esp_context* ctx, int32_t bits, esp_precision precision, const buffer<float>& x) {
+  const int64_t k = x.size();
+  buffer<uint32_t> codes(esp::stream_words(k, bits));
+  for (int64_t c = 0; c < k; c++) esp::stream_write(codes, c, bits, 1);
+  buffer<float> scale(1), y(1);
+  scale[0] = 1.0f;
+  esp_context_set_precision(ctx, precision);
+  const esp_status status = esp_matmul_wna16(ctx, bits, 1, 1, k, x, k, codes, codes.size(), scale,
+                                             nullptr, k, nullptr, nullptr, y, 1);
+  esp_context_set_precision(ctx, ESP_PRECISION_FP32);
+  expect(status == ESP_OK, "status %d", status);
+  return y[0];
+}
+
+}  // namespace
+
+CASE(matmul_wna16_keeps_small_elements_beside_large_ones) {
+  for (int32_t bits : {3, 4, 8}) {
+    buffer<float> x(128);
+    x[0] = 1000.0f;
+    x[1] = -1000.0f;
+    x[77] = 0x1p-15f;  // fine: quantum 2^(10 - 30)
+    float y = sum_of(context(), bits, ESP_PRECISION_FP32, x);
+    expect(y == 0x1p-15f, "bits %d: y=%a, x in 31 bits", bits, static_cast<double>(y));
+    // Coarse: half a quantum is 1000 / 65024 = 0.0154; of two elements it may be kept or lost.
+    x[77] = 0.25f;
+    y = sum_of(context(), bits, ESP_PRECISION_BF16, x);
+    expect(fabsf(y - 0.25f) <= 0.0154f, "bits %d: y=%a, x in 16 bits", bits,
+           static_cast<double>(y));
+  }
+}
+
+CASE(matmul_wna16_spreads_nonfinite_elements_and_takes_any_magnitude) {
+  for (int32_t bits : {2, 4, 8}) {
+    for (esp_precision precision : {ESP_PRECISION_FP32, ESP_PRECISION_BF16}) {
+      for (const float bad : {NAN, INFINITY, -INFINITY}) {
+        buffer<float> x(256);
+        x[200] = bad;
+        const float y = sum_of(context(), bits, precision, x);
+        expect(!isfinite(y), "bits %d: y=%g of a sum with %g", bits, static_cast<double>(y),
+               static_cast<double>(bad));
+      }
+      for (const float size : {0x1p115f, 0x1p-90f, 0x1p-120f, 0x1p-149f, 0.0f}) {
+        buffer<float> x(128);
+        x[3] = x[100] = size;
+        const double y = static_cast<double>(sum_of(context(), bits, precision, x));
+        // A quantum is at least 2^-126 (fine); below 2^-97 coarse takes zeros.
+        const double slack =
+            2 * static_cast<double>(size) * 0x1p-20 +
+            (size < 0x1p-97f ? (precision == ESP_PRECISION_FP32 ? 0x1p-126 : 0x1p-96) : 0.0);
+        expect(fabs(y - 2 * static_cast<double>(size)) <= slack, "bits %d: y=%a of two %a", bits, y,
+               static_cast<double>(size));
+      }
+    }
+  }
+}
+
+// Every row of fix_row gives the same digits, so every product has the same bits.
+CASE(fix_row_gives_every_product_the_same_bits) {
+  const struct {
+    int64_t k, group;
+  } sizes[] = {{1, 1}, {52, 13}, {64, 64}, {96, 32}, {128, 64}, {300, 150}, {512, 128}, {768, 256}};
+  for (int32_t bits : {3, 4, 8}) {
+    for (const auto& size : sizes) {
+      for (inputs kind : every_input) {
+        const packed w(bits, 3, size.k, size.group, 0, true, inputs::uniform, 9);
+        buffer<float> x(2 * size.k);
+        fill(x, kind, 10, 3.0);
+        if (kind == inputs::heavy_tailed) x[size.k / 2] = NAN;
+        for (esp_precision precision : {ESP_PRECISION_FP32, ESP_PRECISION_BF16}) {
+          // Bytes: a NaN equals itself.
+          against_reference<uint8_t>(
+              "fix_row",
+              format("bits=%d k=%lld group=%lld %s", bits, static_cast<long long>(size.k),
+                     static_cast<long long>(size.group), name_of(kind)),
+              2 * 3 * 4, nullptr, [&](esp_context* ctx, uint8_t* y) {
+                esp_context_set_precision(ctx, precision);
+                const esp_status status =
+                    esp_matmul_wna16(ctx, bits, 2, 3, size.k, x, size.k, w.codes, w.ldcodes,
+                                     w.scales, w.zeros_or_null(), size.group, nullptr, nullptr,
+                                     reinterpret_cast<float*>(y), 3);
+                esp_context_set_precision(ctx, ESP_PRECISION_FP32);
+                return status;
+              });
+        }
+      }
+    }
+  }
+}
+
 CASE(matmul_wna16_takes_groups_from_an_index) {
-  for (int64_t m : {1, 4, 31}) {
+  for (int64_t m : {1, 4, 33}) {
     const int64_t n = 5, k = 84, group = 12;
     const packed w(3, n, k, group, 1, true, inputs::uniform, 5);
     buffer<int32_t> index(k);
@@ -237,6 +365,7 @@ CASE(packed_products_refuse_bad_arguments) {
                                    nullptr, nullptr, y, 2),
                   "matmul_wna16");
   }
+  expect_status(ESP_INVALID_ARGUMENT, esp_context_set_precision(ctx, 2), "context_set_precision");
   index[3] = 2;
   expect_status(ESP_INVALID_ARGUMENT,
                 esp_dequantize(ctx, 2, 1, 16, codes, 1, scales, nullptr, 8, index, x, 16),

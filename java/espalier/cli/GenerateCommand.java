@@ -8,6 +8,7 @@ import espalier.report.EspalierException;
 import espalier.runtime.Generation;
 import espalier.runtime.Generator;
 import espalier.runtime.Sampling;
+import espalier.tensor.Precision;
 import espalier.text.TextStream;
 import espalier.text.Tokenizer;
 import java.io.PrintStream;
@@ -116,6 +117,7 @@ final class GenerateCommand implements Callable<Integer> {
     try (Espalier opened = Espalier.open(folder, common.threads())) {
       Model model = opened.model();
       common.warn(model.events());
+      opened.context().setPrecision(Precision.BF16);
       int[] ids = ids(opened.tokenizer());
       Text text = new Text(opened.tokenizer(), ids, common.json() ? null : common.console().out());
       Generation generation =
@@ -173,6 +175,7 @@ final class GenerateCommand implements Callable<Integer> {
     object
         .put("finish", generation.finish().name().toLowerCase(Locale.ROOT))
         .put("seed", seed)
+        .put("precision", opened.context().precision().toString())
         .put("seconds", Math.round(seconds * 1000) / 1000.0)
         .put("version", Version.number())
         .set("events", CommonOptions.events(opened.model().events()));

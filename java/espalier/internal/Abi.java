@@ -30,6 +30,8 @@ public final class Abi {
 
   public static native void esp_context_cancel(@Cast("esp_context*") long ctx);
 
+  public static native int esp_context_set_precision(@Cast("esp_context*") long ctx, int precision);
+
   public static native int esp_context_threads(@Cast("const esp_context*") long ctx);
 
   public static native int esp_blas_open(String path);

@@ -18,6 +18,7 @@ public final class Context implements AutoCloseable {
   private final long handle;
   private final int threads;
   private final Deque<Scope> scopes = new ArrayDeque<>();
+  private Precision precision = Precision.FP32;
   private boolean open = true;
 
   private Context(long handle, int threads) {
@@ -53,6 +54,17 @@ public final class Context implements AutoCloseable {
 
   public int threads() {
     return threads;
+  }
+
+  /** Returns how exact products are: {@link Precision#FP32} until it is set. */
+  public Precision precision() {
+    return precision;
+  }
+
+  /** Sets how exact the products of this context must be from now on. */
+  public void setPrecision(Precision precision) {
+    Native.check(Abi.esp_context_set_precision(handle(), precision.ordinal()));
+    this.precision = precision;
   }
 
   public Device device() {

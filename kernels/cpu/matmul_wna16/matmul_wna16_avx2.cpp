@@ -1,37 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What      y = x . W^T + bias and W itself, W in codes of 2 to 8 bits.
-// Layout    eight codes are exactly `bits` bytes; decoders_avx2.h.
-// Tile      1 to 4 rows of W by 1 to 8 rows of x at a time: packed_rows.h; dequantize row by row.
-// Numerics  packed_rows.h; dequantize rounds one product: the bits of the reference.
-// Needs     AVX2, FMA.
-// Tail      packed_rows.h: masked x and w, codes from a zero-filled copy.
-#include "cpu/matmul_wna16/decoders_avx2.h"
+// What      y = x . W^T + bias from 2-, 3-, 5-, 6- or 7-bit codes: integer products with the digits
+// of x. Layout    a code a word, digits of 16 bits; digits_avx2.h. Tile      two rows of W far
+// apart, half a step of x at a time: digits.h. Numerics  vpmaddwd into 32-bit sums, exact;
+// digits.h. Needs     AVX2, FMA. Tail      digits.h: x is zero outside a chunk, the row's last
+// codes from a zero-filled copy.
+#include "cpu/matmul_wna16/digits_avx2.h"
 
 namespace esp {
 
-matmul_wna16_kernel matmul_wna16_avx2;
-dequantize_kernel dequantize_avx2;
+matmul_wna16_kernel matmul_wna16_avx2_digits;
 
-void matmul_wna16_avx2(int32_t bits, int64_t m, int64_t n, int64_t k, const float* x, int64_t ldx,
-                       const float* sums, const uint32_t* codes, int64_t ldcodes,
-                       const float* scales, const int8_t* zeros, int64_t group, const float* bias,
-                       float* y, int64_t ldy) {
-  const packed_product p{
-      k, x, ldx, sums, packed_chunks(k, group), codes, ldcodes, scales, zeros, group, bias, y, ldy};
-  multiply_packed(stream_avx2(bits), p, m, n);
-}
-
-void dequantize_avx2(int32_t bits, int64_t n, int64_t k, const uint32_t* codes, int64_t ldcodes,
-                     const float* scales, const int8_t* zeros, int64_t group,
-                     const int32_t* group_index, float* w, int64_t ldw) {
-  if (bits == 4) {
-    widen_rows(nibbles_avx2{}, n, k, codes, ldcodes, scales, zeros, group, group_index, w, ldw);
-  } else if (bits == 8) {
-    widen_rows(bytes_avx2{}, n, k, codes, ldcodes, scales, zeros, group, group_index, w, ldw);
-  } else {
-    widen_rows(stream_avx2(bits), n, k, codes, ldcodes, scales, zeros, group, group_index, w, ldw);
-  }
+void matmul_wna16_avx2_digits(const packed_operands& o) {
+  multiply_packed(stream_avx2(o.bits), o);
 }
 
 }  // namespace esp

@@ -365,6 +365,15 @@ inline void mm512_storeu_si512(void* p, m512i x) {
 inline m512i mm512_maskz_loadu_epi32(__mmask16 k, const void* p) {
   return masked_load<m512i, uint32_t>(k, p, m512i{});
 }
+inline m512i mm512_maskz_loadu_epi64(__mmask8 k, const void* p) {
+  return masked_load<m512i, uint64_t>(k, p, m512i{});
+}
+inline __m128i mm_maskz_loadu_epi8(__mmask16 k, const void* p) {
+  return masked_load<__m128i, uint8_t>(k, p, _mm_setzero_si128());
+}
+inline m512i mm512_set1_epi16(int16_t x) {
+  return make<m512i, uint16_t>([&](int) { return static_cast<uint16_t>(x); });
+}
 inline m512i mm512_maskz_loadu_epi8(__mmask64 k, const void* p) {
   return masked_load<m512i, uint8_t>(k, p, m512i{});
 }
@@ -420,6 +429,28 @@ inline m512i mm512_srli_epi32(m512i a, unsigned n) {
 }
 inline m512i mm512_srlv_epi32(m512i a, m512i n) {
   return words([&](int i) { return n.at[i] > 31 ? 0u : a.at[i] >> n.at[i]; });
+}
+inline m512i mm512_srli_epi16(m512i a, unsigned n) {
+  const view<uint16_t, m512i> x(a);
+  return make<m512i, uint16_t>(
+      [&](int i) { return static_cast<uint16_t>(n > 15 ? 0 : x.at[i] >> n); });
+}
+inline m512i mm512_srlv_epi16(m512i a, m512i n) {
+  const view<uint16_t, m512i> x(a), by(n);
+  return make<m512i, uint16_t>(
+      [&](int i) { return static_cast<uint16_t>(by.at[i] > 15 ? 0 : x.at[i] >> by.at[i]); });
+}
+inline m512i mm512_permutexvar_epi16(m512i index, m512i a) {
+  const view<uint16_t, m512i> x(a), at(index);
+  return make<m512i, uint16_t>([&](int i) { return x.at[at.at[i] & 31]; });
+}
+// sum + the two products of signed words, wrapping.
+inline m512i mm512_dpwssd_epi32(m512i sum, m512i a, m512i b) {
+  const view<int16_t, m512i> x(a), y(b);
+  return words([&](int i) {
+    return sum.at[i] + static_cast<uint32_t>(int32_t{x.at[2 * i]} * int32_t{y.at[2 * i]}) +
+           static_cast<uint32_t>(int32_t{x.at[2 * i + 1]} * int32_t{y.at[2 * i + 1]});
+  });
 }
 inline m512i mm512_sll_epi64(m512i a, __m128i n) {
   const view<uint64_t, m512i> x(a);
@@ -554,6 +585,13 @@ inline __mmask16 mm256_cmpeq_epi16_mask(__m256i a, __m256i b) {
 #undef _mm512_slli_epi32
 #undef _mm512_srli_epi32
 #undef _mm512_srlv_epi32
+#undef _mm512_srli_epi16
+#undef _mm512_srlv_epi16
+#undef _mm512_permutexvar_epi16
+#undef _mm512_dpwssd_epi32
+#undef _mm512_maskz_loadu_epi64
+#undef _mm_maskz_loadu_epi8
+#undef _mm512_set1_epi16
 #undef _mm512_sll_epi64
 #undef _mm512_srl_epi64
 #undef _mm512_shuffle_epi8
@@ -646,6 +684,13 @@ inline __mmask16 mm256_cmpeq_epi16_mask(__m256i a, __m256i b) {
 #define _mm512_slli_epi32 ::esp::emulated::mm512_slli_epi32
 #define _mm512_srli_epi32 ::esp::emulated::mm512_srli_epi32
 #define _mm512_srlv_epi32 ::esp::emulated::mm512_srlv_epi32
+#define _mm512_srli_epi16 ::esp::emulated::mm512_srli_epi16
+#define _mm512_srlv_epi16 ::esp::emulated::mm512_srlv_epi16
+#define _mm512_permutexvar_epi16 ::esp::emulated::mm512_permutexvar_epi16
+#define _mm512_dpwssd_epi32 ::esp::emulated::mm512_dpwssd_epi32
+#define _mm512_maskz_loadu_epi64 ::esp::emulated::mm512_maskz_loadu_epi64
+#define _mm_maskz_loadu_epi8 ::esp::emulated::mm_maskz_loadu_epi8
+#define _mm512_set1_epi16 ::esp::emulated::mm512_set1_epi16
 #define _mm512_sll_epi64 ::esp::emulated::mm512_sll_epi64
 #define _mm512_srl_epi64 ::esp::emulated::mm512_srl_epi64
 #define _mm512_shuffle_epi8 ::esp::emulated::mm512_shuffle_epi8

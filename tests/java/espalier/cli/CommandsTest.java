@@ -79,6 +79,7 @@ class CommandsTest {
     json.get("ids").forEach(id -> ids.append(ids.isEmpty() ? "" : " ").append(id));
     assertTrue(ids.toString().startsWith(run.out().strip()), run.out());
     assertTrue(json.has("finish"));
+    assertEquals("bf16", json.get("precision").asText());
   }
 
   @Test

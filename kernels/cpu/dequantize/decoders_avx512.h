@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Decoders of packed_rows.h for AVX-512 (F, BW): sixteen codes a vector.
+// Decoders of widen_rows.h for AVX-512 (F, BW): sixteen codes a vector.
 #ifndef ESPALIER_DECODERS_AVX512_H
 #define ESPALIER_DECODERS_AVX512_H
 
 #include <immintrin.h>
 
-#include "cpu/matmul_wna16/packed_rows.h"
+#include "cpu/dequantize/widen_rows.h"
 
 namespace esp {
 namespace {
