@@ -106,6 +106,8 @@ using cross_entropy_kernel = double(int64_t vocabulary, const float* logits, int
 // Returns the divergence; *same_top = 1 when both have the same first arg max.
 using divergence_kernel = double(int64_t vocabulary, const float* p, const float* q,
                                  uint8_t* same_top);
+// First index of the largest; -1 when one is NaN or none is above -infinity.
+using arg_max_kernel = int64_t(int64_t n, const float* logits);
 
 }  // namespace esp
 

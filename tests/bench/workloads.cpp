@@ -363,7 +363,7 @@ void quantization(const pools& data, const visitor& visit) {
     w.work = 5.0 * static_cast<double>(rows * cols);
     w.run = [=, &data](esp_context* ctx, int64_t turn) {
       return esp_quantize_nearest(ctx, rows, cols, data.floats(rows * cols, turn), cols, 4, group,
-                                  scales->data(), nullptr, data.sink<int8_t>(rows * cols, turn));
+                                  scales->data(), nullptr, 1, data.sink<int8_t>(rows * cols, turn));
     };
     w.outputs = {{data.sink<int8_t>(rows * cols, 0), rows * cols, element::bytes, 0}};
     visit(w);
