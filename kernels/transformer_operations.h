@@ -67,7 +67,7 @@ using rope_kernel = void(int64_t tokens, int64_t heads, int64_t head_dim, int64_
 
 // One tile: `queries` consecutive queries of `heads` consecutive heads that share one key head.
 // queries * heads <= attention_tile_rows.
-constexpr int64_t attention_tile_rows = 32;
+constexpr int64_t attention_tile_rows = 48;
 constexpr int64_t attention_block_keys = 64;
 struct attention_tile {
   int64_t queries;
@@ -87,9 +87,9 @@ struct attention_tile {
   int64_t ldy;
   float* scratch;  // attention_scratch(head_dim) floats, 64-byte aligned
 };
-// A transposed block of keys and the scores of one tile.
+// The scores of one tile and copies of a block of keys and of values.
 constexpr int64_t attention_scratch(int64_t head_dim) {
-  return attention_block_keys * (head_dim + attention_tile_rows);
+  return attention_block_keys * (attention_tile_rows + 2 * head_dim);
 }
 using attention_kernel = void(const attention_tile& a);
 

@@ -120,7 +120,7 @@ esp_status esp_attention(esp_context* ctx, int64_t tokens, int64_t keys, int64_t
               q != nullptr && k != nullptr && v != nullptr);
   ESP_REQUIRE(op, y != nullptr, "not NULL", y != nullptr);
   const auto kernel = ESP_KERNEL(ctx, attention);
-  // A tile: some queries of up to 8 heads that share a key head, 32 rows in all, so that a block of
+  // A tile: some queries of up to 8 heads that share a key head, 48 rows in all, so that a block of
   // keys is read (and transposed) once for all of them.
   const int64_t group = heads / kv_heads;
   const int64_t tile_heads = esp::min_of(group, 8);
