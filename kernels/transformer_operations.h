@@ -67,7 +67,7 @@ using rope_kernel = void(int64_t tokens, int64_t heads, int64_t head_dim, int64_
 
 // One tile: `queries` consecutive queries of `heads` consecutive heads that share one key head.
 // queries * heads <= attention_tile_rows.
-constexpr int64_t attention_tile_rows = 48;
+constexpr int64_t attention_tile_rows = 96;
 constexpr int64_t attention_block_keys = 64;
 struct attention_tile {
   int64_t queries;
@@ -85,6 +85,13 @@ struct attention_tile {
   int64_t ldv;
   float* y;  // [queries, heads, head_dim]
   int64_t ldy;
+  // Null: all visible keys, y is the result. Otherwise only the visible keys of [key_begin,
+  // key_end) are added to what is there, key_begin a multiple of attention_block_keys: y is the sum
+  // of exp(score - largest) v, running [queries, heads, 2] the largest score so far and the sum of
+  // exp(score - largest); -infinity and 0 with nothing there.
+  float* running;
+  int64_t key_begin;
+  int64_t key_end;
   float* scratch;  // attention_scratch(head_dim) floats, 64-byte aligned
 };
 // The scores of one tile and copies of a block of keys and of values.

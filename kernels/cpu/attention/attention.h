@@ -46,9 +46,11 @@ inline void weigh(attention_row* row, int64_t head_dim, float* scores) {
   if (largest != row->largest) {
     const f32s shrink = exponential(subtract(every(row->largest), every(largest)));
     row->sum *= maximum(shrink);
-    for (int64_t d = 0; d < head_dim; d += lanes) {
-      const int64_t count = head_dim - d < lanes ? head_dim - d : lanes;
-      store_tail(row->y + d, multiply(load_tail(row->y + d, count), shrink), count);
+    int64_t d = 0;
+    for (; d + lanes <= head_dim; d += lanes) store(row->y + d, multiply(load(row->y + d), shrink));
+    if (d < head_dim) {
+      const int64_t rest = head_dim - d;
+      store_tail(row->y + d, multiply(load_tail(row->y + d, rest), shrink), rest);
     }
     row->largest = largest;
   }
@@ -59,6 +61,33 @@ inline int64_t first_visible(int64_t window, int64_t end) {
   return window > 0 && end > window ? end - window : 0;
 }
 
+// A row before its first key, or as an earlier call left it.
+inline void begin_row(const attention_tile& a, int64_t r, attention_row* row) {
+  const int64_t t = r / a.heads;
+  const int64_t h = r % a.heads;
+  row->q = a.q + t * a.ldq + h * a.head_dim;
+  row->y = a.y + t * a.ldy + h * a.head_dim;
+  row->end = a.position + t + 1;
+  row->begin = first_visible(a.window, row->end);
+  if (a.running != nullptr) {
+    row->largest = a.running[2 * r];
+    row->sum = a.running[2 * r + 1];
+    return;
+  }
+  row->largest = -__builtin_inff();
+  row->sum = 0.0f;
+  for (int64_t d = 0; d < a.head_dim; d++) row->y[d] = 0.0f;
+}
+
+inline void end_row(const attention_tile& a, int64_t r, const attention_row& row) {
+  if (a.running != nullptr) {
+    a.running[2 * r] = row.largest;
+    a.running[2 * r + 1] = row.sum;
+    return;
+  }
+  for (int64_t d = 0; d < a.head_dim; d++) row.y[d] /= row.sum;
+}
+
 inline void attend(const attention_tile& a) {
   float* const scores = a.scratch;
   float* const key_panels = scores + block * attention_tile_rows;
@@ -66,21 +95,14 @@ inline void attend(const attention_tile& a) {
   attention_row rows[attention_tile_rows];
   const int64_t count = a.queries * a.heads;
   const bool few = count <= most_direct_rows;
-  for (int64_t r = 0; r < count; r++) {
-    const int64_t t = r / a.heads;
-    const int64_t h = r % a.heads;
-    const int64_t end = a.position + t + 1;
-    rows[r].q = a.q + t * a.ldq + h * a.head_dim;
-    rows[r].y = a.y + t * a.ldy + h * a.head_dim;
-    rows[r].begin = first_visible(a.window, end);
-    rows[r].end = end;
-    rows[r].largest = -__builtin_inff();
-    rows[r].sum = 0.0f;
-    for (int64_t d = 0; d < a.head_dim; d++) rows[r].y[d] = 0.0f;
+  for (int64_t r = 0; r < count; r++) begin_row(a, r, &rows[r]);
+  int64_t first = first_visible(a.window, a.position + 1) / block * block;
+  int64_t last = a.position + a.queries;
+  if (a.running != nullptr) {
+    first = first > a.key_begin ? first : a.key_begin;
+    last = last < a.key_end ? last : a.key_end;
   }
-  const int64_t last = a.position + a.queries;
-  for (int64_t key = first_visible(a.window, a.position + 1) / block * block; key < last;
-       key += block) {
+  for (int64_t key = first; key < last; key += block) {
     const int64_t keys = last - key < block ? last - key : block;
     const float* const k = a.k + key * a.ldk;
     const float* const v = a.v + key * a.ldv;
@@ -100,11 +122,13 @@ inline void attend(const attention_tile& a) {
     for (int64_t r = 0; r < count; r++) {
       if (rows[r].from < rows[r].to) weigh(&rows[r], a.head_dim, scores + r * block);
     }
-    mix(rows, count, scores, {few ? nullptr : value_panels, v, a.ldv, a.head_dim});
+    if (few) {
+      mix_few(rows, count, scores, {nullptr, v, a.ldv, a.head_dim});
+    } else {
+      mix_many(rows, count, scores, {value_panels, v, a.ldv, a.head_dim});
+    }
   }
-  for (int64_t r = 0; r < count; r++) {
-    for (int64_t d = 0; d < a.head_dim; d++) rows[r].y[d] /= rows[r].sum;
-  }
+  for (int64_t r = 0; r < count; r++) end_row(a, r, rows[r]);
 }
 
 }  // namespace

@@ -100,10 +100,13 @@ inline void copy_values(const float* v, int64_t ldv, int64_t count, int64_t head
 
 // ---- scores
 
-// scores[0..R, 0..panel) of one panel of keys.
+// scores[0..R, 0..panel) of the panel that begins at key j, unless no row sees a key of it.
 template <int64_t R>
-void panel_scores(const attention_row* rows, int64_t head_dim, float scale, const float* keys,
-                  float* scores) {
+void panel_scores(const attention_row* rows, int64_t j, int64_t head_dim, float scale,
+                  const float* keys, float* scores) {
+  bool seen = false;
+  for (int64_t r = 0; r < R; r++) seen = seen || (rows[r].from < j + panel && rows[r].to > j);
+  if (!seen) return;
   f32s sums[R][2];
   for (int64_t r = 0; r < R; r++) sums[r][0] = sums[r][1] = zeros();
   for (int64_t d = 0; d < head_dim; d++) {
@@ -126,11 +129,11 @@ inline void scores_of_many(const attention_row* rows, int64_t count, int64_t key
   for (int64_t j = 0; j < keys; j += panel, panels += panel * head_dim) {
     int64_t r = 0;
     for (; r + together <= count; r += together)
-      panel_scores<together>(rows + r, head_dim, scale, panels, scores + r * block + j);
+      panel_scores<together>(rows + r, j, head_dim, scale, panels, scores + r * block + j);
     for (; r + fewer <= count; r += fewer)
-      panel_scores<fewer>(rows + r, head_dim, scale, panels, scores + r * block + j);
+      panel_scores<fewer>(rows + r, j, head_dim, scale, panels, scores + r * block + j);
     for (; r < count; r++)
-      panel_scores<1>(rows + r, head_dim, scale, panels, scores + r * block + j);
+      panel_scores<1>(rows + r, j, head_dim, scale, panels, scores + r * block + j);
   }
 }
 
@@ -287,8 +290,16 @@ void mix_together(const attention_row* rows, const float* weights, const block_v
     mix_rows<1>(rows + r, weights + r * block, to, rows[r].to, values);
 }
 
-inline void mix(const attention_row* rows, int64_t count, const float* weights,
-                const block_values& values) {
+inline void mix_few(const attention_row* rows, int64_t count, const float* weights,
+                    const block_values& values) {
+  int64_t r = 0;
+  for (; r + few_rows <= count; r += few_rows)
+    mix_together<few_rows>(rows + r, weights + r * block, values);
+  for (; r < count; r++) mix_together<1>(rows + r, weights + r * block, values);
+}
+
+inline void mix_many(const attention_row* rows, int64_t count, const float* weights,
+                     const block_values& values) {
   int64_t r = 0;
   for (; r + together <= count; r += together)
     mix_together<together>(rows + r, weights + r * block, values);
