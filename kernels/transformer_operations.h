@@ -92,6 +92,10 @@ struct attention_tile {
   float* running;
   int64_t key_begin;
   int64_t key_end;
+  // Where the keys and values of the call after this one begin, to be asked for while this one
+  // computes; null for none.
+  const float* next_k;
+  const float* next_v;
   float* scratch;  // attention_scratch(head_dim) floats, 64-byte aligned
 };
 // The scores of one tile and copies of a block of keys and of values.

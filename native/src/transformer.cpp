@@ -152,6 +152,14 @@ esp_status attend_one(esp_context* ctx, const attention_call& c) {
             a.running = running + 2 * head;
             a.key_begin = key;
             a.key_end = key + esp::attention_block_keys;
+            if (at + 1 < c.head_tiles()) {
+              const esp::attention_tile after = c.tile(0, 1, at + 1, nullptr);
+              a.next_k = after.k + key * c.ldk;
+              a.next_v = after.v + key * c.ldv;
+            } else if (key + 2 * esp::attention_block_keys <= end) {
+              a.next_k = c.k + (key + esp::attention_block_keys) * c.ldk;
+              a.next_v = c.v + (key + esp::attention_block_keys) * c.ldv;
+            }
             kernel(a);
           }
         }

@@ -113,7 +113,7 @@ inline void attend(const attention_tile& a) {
       if (rows[r].from >= rows[r].to) rows[r].from = rows[r].to = 0;
     }
     if (few) {
-      scores_of_few(rows, count, keys, last - key, a.head_dim, a.scale, k, a.ldk, v, a.ldv, scores);
+      scores_of_few(rows, count, keys, a, k, scores);
     } else {
       turn_keys(k, a.ldk, keys, a.head_dim, key_panels);
       copy_values(v, a.ldv, keys, a.head_dim, value_panels);
@@ -123,7 +123,7 @@ inline void attend(const attention_tile& a) {
       if (rows[r].from < rows[r].to) weigh(&rows[r], a.head_dim, scores + r * block);
     }
     if (few) {
-      mix_few(rows, count, scores, {nullptr, v, a.ldv, a.head_dim});
+      mix_few(rows, count, a, v, scores);
     } else {
       mix_many(rows, count, scores, {value_panels, v, a.ldv, a.head_dim});
     }

@@ -8,8 +8,8 @@
 //                                                          are read in place
 //           with panel = 2 vectors. The leading dimension of a cache is often a multiple of 4 KiB,
 //           so that the rows of a block in place would fall into one set of the L1 cache.
-//           Few rows (decoding): rows are read in place, once for four query heads, and asked for
-//           ahead, since no prefetcher follows rows so far apart.
+//           Few rows (decoding): rows are read in place, from end to end, and those of the next
+//           call asked for, since no prefetcher follows rows so far apart.
 // Needs     The lanes of the file that includes this one; AVX2 for the transposes.
 #ifndef ESPALIER_ATTENTION_BLOCKS_H
 #define ESPALIER_ATTENTION_BLOCKS_H
@@ -189,24 +189,21 @@ void direct_scores(const attention_row* rows, int64_t head_dim, float scale, con
       scores[r * block + j + i] = out[r * keys + i];
 }
 
-// The scores of few rows for keys [0, keys) of the block; asks for the values of the block, which
-// come next, and for the keys behind it up to `rest`.
-inline void scores_of_few(const attention_row* rows, int64_t count, int64_t keys, int64_t rest,
-                          int64_t head_dim, float scale, const float* k, int64_t ldk,
-                          const float* v, int64_t ldv, float* scores) {
-  constexpr int64_t ahead = 16;  // 8 KiB of keys of width 128
-  for (int64_t j = 0; j < keys; j += lanes) {
-    for (int64_t i = j; i < j + lanes && i < keys; i++) {
-      if (i + ahead < rest) ask_for_row(k + (i + ahead) * ldk, head_dim);
-      ask_for_row(v + i * ldv, head_dim);
-    }
-    int64_t r = 0;
-    for (; r + few_rows <= count; r += few_rows) {
-      for (int64_t i = j; i < j + lanes && i < keys; i += lanes / few_rows)
-        direct_scores<few_rows>(rows + r, head_dim, scale, k, ldk, i, keys, scores + r * block);
-    }
-    for (; r < count; r++)
-      direct_scores<1>(rows + r, head_dim, scale, k, ldk, j, keys, scores + r * block);
+// The scores of few rows for keys [0, keys) of the block; asks for as many rows of the keys of the
+// next call on the way.
+inline void scores_of_few(const attention_row* rows, int64_t count, int64_t keys,
+                          const attention_tile& a, const float* k, float* scores) {
+  constexpr int64_t step = lanes / few_rows;
+  int64_t j = 0;
+  for (; j < keys; j += step) {
+    for (int64_t i = j; a.next_k != nullptr && i < j + step; i++)
+      ask_for_row(a.next_k + i * a.ldk, a.head_dim);
+    for (int64_t r = 0; r + few_rows <= count; r += few_rows)
+      direct_scores<few_rows>(rows + r, a.head_dim, a.scale, k, a.ldk, j, keys, scores + r * block);
+  }
+  for (int64_t r = count / few_rows * few_rows; r < count; r++) {
+    for (j = 0; j < keys; j += lanes)
+      direct_scores<1>(rows + r, a.head_dim, a.scale, k, a.ldk, j, keys, scores + r * block);
   }
 }
 
@@ -242,9 +239,9 @@ void mix_columns(const attention_row* rows, const float* weights, int64_t from, 
   }
 }
 
-// The values of a block, in panels or in place.
+// The values of a block: whole panels, and the rows themselves for the columns behind them.
 struct block_values {
-  const float* panels;  // null: all columns in place
+  const float* panels;
   const float* v;
   int64_t ldv;
   int64_t head_dim;
@@ -255,13 +252,8 @@ void mix_rows(const attention_row* rows, const float* weights, int64_t from, int
               const block_values& values) {
   if (from >= to) return;
   int64_t d = 0;
-  for (; d + panel <= values.head_dim; d += panel) {
-    if (values.panels != nullptr) {
-      mix_columns<R, 2>(rows, weights, from, to, values.panels + d * block, panel, d, lanes);
-    } else {
-      mix_columns<R, 2>(rows, weights, from, to, values.v + d, values.ldv, d, lanes);
-    }
-  }
+  for (; d + panel <= values.head_dim; d += panel)
+    mix_columns<R, 2>(rows, weights, from, to, values.panels + d * block, panel, d, lanes);
   for (; d < values.head_dim; d += lanes) {
     const int64_t tail = values.head_dim - d < lanes ? values.head_dim - d : lanes;
     mix_columns<R, 1>(rows, weights, from, to, values.v + d, values.ldv, d, tail);
@@ -290,12 +282,66 @@ void mix_together(const attention_row* rows, const float* weights, const block_v
     mix_rows<1>(rows + r, weights + r * block, to, rows[r].to, values);
 }
 
-inline void mix_few(const attention_row* rows, int64_t count, const float* weights,
-                    const block_values& values) {
-  int64_t r = 0;
-  for (; r + few_rows <= count; r += few_rows)
-    mix_together<few_rows>(rows + r, weights + r * block, values);
-  for (; r < count; r++) mix_together<1>(rows + r, weights + r * block, values);
+// y[0..R, :] += weights[0..R, j..j + keys) . v[j..j + keys, :] with the values in place: y goes
+// through the L1 cache, so that a row of values is read from end to end.
+template <int64_t R, int64_t keys>
+void mix_in_place(const attention_row* rows, const float* weights, const float* v, int64_t ldv,
+                  int64_t j, int64_t head_dim) {
+  f32s weight[R][keys];
+  for (int64_t r = 0; r < R; r++)
+    for (int64_t i = 0; i < keys; i++) weight[r][i] = every(weights[r * block + j + i]);
+  v += j * ldv;
+  int64_t d = 0;
+  for (; d + lanes <= head_dim; d += lanes) {
+    f32s sums[R];
+    for (int64_t r = 0; r < R; r++) sums[r] = load(rows[r].y + d);
+    for (int64_t i = 0; i < keys; i++) {
+      const f32s value = load(v + i * ldv + d);
+      for (int64_t r = 0; r < R; r++) sums[r] = fma(weight[r][i], value, sums[r]);
+    }
+    for (int64_t r = 0; r < R; r++) store(rows[r].y + d, sums[r]);
+  }
+  if (d < head_dim) {
+    const int64_t rest = head_dim - d;
+    for (int64_t r = 0; r < R; r++) {
+      f32s sum = load_tail(rows[r].y + d, rest);
+      for (int64_t i = 0; i < keys; i++)
+        sum = fma(weight[r][i], load_tail(v + i * ldv + d, rest), sum);
+      store_tail(rows[r].y + d, sum, rest);
+    }
+  }
+}
+
+// A number as a type, for a lambda to take.
+template <int64_t n>
+struct width {
+  constexpr operator int64_t() const { return n; }
+};
+
+// Few rows: two of them and four keys at a time where all see the same keys, as the heads of one
+// query do.
+inline void mix_few(const attention_row* rows, int64_t count, const attention_tile& a,
+                    const float* v, const float* weights) {
+  bool same = true;
+  for (int64_t r = 1; r < count; r++)
+    same = same && rows[r].from == rows[0].from && rows[r].to == rows[0].to;
+  const int64_t step = same ? count : 1;
+  for (int64_t first = 0; first < count; first += step) {
+    int64_t j = rows[first].from;
+    const int64_t to = rows[first].to;
+    const auto mix_keys = [&](auto keys) {
+      int64_t r = first;
+      for (; r + 2 <= first + step; r += 2)
+        mix_in_place<2, keys>(rows + r, weights + r * block, v, a.ldv, j, a.head_dim);
+      for (; r < first + step; r++)
+        mix_in_place<1, keys>(rows + r, weights + r * block, v, a.ldv, j, a.head_dim);
+      for (int64_t i = j; a.next_v != nullptr && first == 0 && i < j + keys; i++)
+        ask_for_row(a.next_v + i * a.ldv, a.head_dim);
+      j += keys;
+    };
+    while (j + 4 <= to) mix_keys(width<4>{});
+    while (j < to) mix_keys(width<1>{});
+  }
 }
 
 inline void mix_many(const attention_row* rows, int64_t count, const float* weights,
