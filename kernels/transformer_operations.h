@@ -67,7 +67,7 @@ using rope_kernel = void(int64_t tokens, int64_t heads, int64_t head_dim, int64_
 
 // One tile: `queries` consecutive queries of `heads` consecutive heads that share one key head.
 // queries * heads <= attention_tile_rows.
-constexpr int64_t attention_tile_rows = 32;
+constexpr int64_t attention_tile_rows = 96;
 constexpr int64_t attention_block_keys = 64;
 struct attention_tile {
   int64_t queries;
@@ -85,11 +85,22 @@ struct attention_tile {
   int64_t ldv;
   float* y;  // [queries, heads, head_dim]
   int64_t ldy;
+  // Null: all visible keys, y is the result. Otherwise only the visible keys of [key_begin,
+  // key_end) are added to what is there, key_begin a multiple of attention_block_keys: y is the sum
+  // of exp(score - largest) v, running [queries, heads, 2] the largest score so far and the sum of
+  // exp(score - largest); -infinity and 0 with nothing there.
+  float* running;
+  int64_t key_begin;
+  int64_t key_end;
+  // Where the keys and values of the call after this one begin, to be asked for while this one
+  // computes; null for none.
+  const float* next_k;
+  const float* next_v;
   float* scratch;  // attention_scratch(head_dim) floats, 64-byte aligned
 };
-// A transposed block of keys and the scores of one tile.
+// The scores of one tile and copies of a block of keys and of values.
 constexpr int64_t attention_scratch(int64_t head_dim) {
-  return attention_block_keys * (head_dim + attention_tile_rows);
+  return attention_block_keys * (attention_tile_rows + 2 * head_dim);
 }
 using attention_kernel = void(const attention_tile& a);
 
@@ -106,6 +117,8 @@ using cross_entropy_kernel = double(int64_t vocabulary, const float* logits, int
 // Returns the divergence; *same_top = 1 when both have the same first arg max.
 using divergence_kernel = double(int64_t vocabulary, const float* p, const float* q,
                                  uint8_t* same_top);
+// First index of the largest; -1 when one is NaN or none is above -infinity.
+using arg_max_kernel = int64_t(int64_t n, const float* logits);
 
 }  // namespace esp
 

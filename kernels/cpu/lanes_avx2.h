@@ -107,6 +107,10 @@ inline float maximum(f32s x) {
   s = _mm_max_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
+// Eight lanes with the same sum.
+inline __m256 fold_to_eight(f32s x) {
+  return x;
+}
 // Bit i is set when lane i of a equals lane i of b.
 inline uint32_t equal_lanes(f32s a, f32s b) {
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ)));

@@ -86,6 +86,9 @@ inline float sum(f32s x) {
 inline float maximum(f32s x) {
   return _mm512_reduce_max_ps(x);
 }
+inline __m256 fold_to_eight(f32s x) {
+  return _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+}
 inline uint32_t equal_lanes(f32s a, f32s b) {
   return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
 }

@@ -52,4 +52,13 @@ double divergence_reference(int64_t vocabulary, const float* p, const float* q, 
   return mixed / sum_p + log(sum_q) - log(sum_p);
 }
 
+int64_t arg_max_reference(int64_t n, const float* logits) {
+  int64_t best = -1;
+  for (int64_t i = 0; i < n; i++) {
+    if (isnan(logits[i])) return -1;
+    if (logits[i] > (best < 0 ? -HUGE_VALF : logits[best])) best = i;
+  }
+  return best;
+}
+
 }  // namespace esp

@@ -308,6 +308,31 @@ ESP_EXPORT esp_status esp_cross_entropy(esp_context* ctx, int64_t rows, int64_t 
 ESP_EXPORT esp_status esp_divergence(esp_context* ctx, int64_t rows, int64_t vocabulary,
                                      const float* p, int64_t ldp, const float* q, int64_t ldq,
                                      double* kl, uint8_t* same_top) ESP_NOEXCEPT;
+// *index = the first index of the largest of n logits; -1 when one is NaN or none is above
+// -infinity.
+ESP_EXPORT esp_status esp_arg_max(esp_context* ctx, int64_t n, const float* logits,
+                                  int32_t* index) ESP_NOEXCEPT;
+
+// ---- programs
+// -----------------------------------------------------------------------------------------
+
+// Calls of this header recorded once and run many times by one native call: a decoded token. A
+// program keeps the addresses it is given; whoever recorded it keeps them valid while it runs.
+typedef struct esp_program esp_program;
+// *out = an empty program of ctx, which must outlive it; end it with esp_program_destroy (NULL is
+// ignored).
+ESP_EXPORT esp_status esp_program_create(esp_context* ctx, esp_program** out) ESP_NOEXCEPT;
+ESP_EXPORT esp_status esp_program_destroy(esp_program* program) ESP_NOEXCEPT;
+// Appends a call of esp_<operation>. In a run at position p its argument i after the context is
+// base[i] + slope[i] * p; an address and an integer are the word itself, a float is the low half's
+// bits. base, slope: [arguments]. UNSUPPORTED for an operation that is not in
+// native/src/recordable.inc. Arguments are checked when the program runs.
+ESP_EXPORT esp_status esp_program_append(esp_program* program, const char* operation,
+                                         int32_t arguments, const int64_t* base,
+                                         const int64_t* slope) ESP_NOEXCEPT;
+// Runs the calls in the order they were recorded; stops at the first that fails and returns its
+// status and message.
+ESP_EXPORT esp_status esp_program_run(esp_program* program, int64_t position) ESP_NOEXCEPT;
 
 // ---- quantization
 // -------------------------------------------------------------------------------------

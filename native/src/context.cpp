@@ -2,121 +2,38 @@
 //
 // The context: a pool of worker threads, one growing scratch block per worker, the variant that
 // serves each operation.
-//
-// The pool runs one job at a time. Workers take tiles from a shared counter; since tiles write
-// disjoint outputs and their borders do not depend on the number of workers, the schedule never
-// shows in a result. An idle worker spins briefly (the next op of a forward pass comes within
-// microseconds), then sleeps on a condition variable.
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <new>
 
 #include "internal.h"
+#include "pool.h"
 
 namespace {
 
-constexpr int32_t max_threads = 256;
+constexpr int32_t max_threads = esp::pool::most_threads;
 constexpr int32_t row_count = static_cast<int32_t>(esp::row::count);
-constexpr int32_t spins_before_sleep = 2000;  // about 20 microseconds of pause instructions
 
 struct scratch_block {
   void* address = nullptr;
   int64_t bytes = 0;
 };
 
-inline void relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
-
 }  // namespace
 
 struct esp_context {
   int32_t threads = 1;
-  int32_t started = 0;
-  pthread_t handles[max_threads];
   scratch_block blocks[max_threads];
   // The function that serves an operation stands at the number of its reference row.
   void (*kernels[row_count])() = {};
   std::atomic<bool> cancelled{false};
   esp_precision precision = ESP_PRECISION_FP32;
-
-  pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-  pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
-  std::atomic<uint64_t> generation{0};
-  std::atomic<bool> stop{false};
-  std::atomic<int32_t> busy{0};
-
-  // The job of the current generation.
-  esp::tile_body body = nullptr;
-  void* argument = nullptr;
-  int64_t tiles = 0;
-  std::atomic<int64_t> next{0};
-  pthread_mutex_t failure_mutex = PTHREAD_MUTEX_INITIALIZER;
-  int64_t failed_tile = -1;
-  esp_status failed_status = ESP_OK;
-  char failed_message[512];
-
-  void run_tiles(int32_t worker) {
-    for (;;) {
-      const int64_t tile = next.fetch_add(1, std::memory_order_relaxed);
-      if (tile >= tiles) return;
-      const esp_status status = body(argument, tile, worker);
-      if (status != ESP_OK) record_failure(tile, status);
-    }
-  }
-
-  void record_failure(int64_t tile, esp_status status) {
-    pthread_mutex_lock(&failure_mutex);
-    if (failed_tile < 0 || tile < failed_tile) {
-      failed_tile = tile;
-      failed_status = status;
-      strncpy(failed_message, esp_last_error(), sizeof failed_message - 1);
-      failed_message[sizeof failed_message - 1] = 0;
-    }
-    pthread_mutex_unlock(&failure_mutex);
-  }
+  esp::pool pool;
 };
 
 namespace {
-
-struct worker_start {
-  esp_context* context;
-  int32_t index;
-};
-
-void* work(void* p) {
-  worker_start* start = static_cast<worker_start*>(p);
-  esp_context* ctx = start->context;
-  const int32_t index = start->index;
-  delete start;
-  uint64_t seen = 0;
-  for (;;) {
-    int32_t spins = 0;
-    while (ctx->generation.load(std::memory_order_acquire) == seen &&
-           !ctx->stop.load(std::memory_order_acquire)) {
-      if (++spins < spins_before_sleep) {
-        relax();
-        continue;
-      }
-      pthread_mutex_lock(&ctx->mutex);
-      while (ctx->generation.load(std::memory_order_acquire) == seen &&
-             !ctx->stop.load(std::memory_order_acquire)) {
-        pthread_cond_wait(&ctx->wake, &ctx->mutex);
-      }
-      pthread_mutex_unlock(&ctx->mutex);
-    }
-    if (ctx->stop.load(std::memory_order_acquire)) return nullptr;
-    seen = ctx->generation.load(std::memory_order_acquire);
-    ctx->run_tiles(index);
-    ctx->busy.fetch_sub(1, std::memory_order_acq_rel);
-  }
-}
 
 // The rows of one operation: numbers begin..reference, the reference being the last.
 struct operation_rows {
@@ -139,11 +56,7 @@ void unpin(esp_context* ctx, const esp::variant* rows, const operation_rows& ope
 }
 
 void shut_down(esp_context* ctx) {
-  pthread_mutex_lock(&ctx->mutex);
-  ctx->stop.store(true, std::memory_order_release);
-  pthread_cond_broadcast(&ctx->wake);
-  pthread_mutex_unlock(&ctx->mutex);
-  for (int32_t i = 0; i < ctx->started; i++) pthread_join(ctx->handles[i], nullptr);
+  ctx->pool.stop();
   for (int32_t i = 0; i < ctx->threads; i++) free(ctx->blocks[i].address);
   delete ctx;
 }
@@ -153,33 +66,7 @@ void shut_down(esp_context* ctx) {
 namespace esp {
 
 esp_status parallel(esp_context* ctx, int64_t tiles, tile_body body, void* argument) {
-  if (tiles <= 0) return ESP_OK;
-  ctx->body = body;
-  ctx->argument = argument;
-  ctx->tiles = tiles;
-  ctx->failed_tile = -1;
-  ctx->failed_status = ESP_OK;
-  ctx->next.store(0, std::memory_order_relaxed);
-  if (ctx->started > 0 && tiles > 1) {
-    ctx->busy.store(ctx->started, std::memory_order_relaxed);
-    pthread_mutex_lock(&ctx->mutex);
-    ctx->generation.fetch_add(1, std::memory_order_acq_rel);
-    pthread_cond_broadcast(&ctx->wake);
-    pthread_mutex_unlock(&ctx->mutex);
-    ctx->run_tiles(0);
-    // Spin, then yield: on a machine with fewer free cores than threads the worker needs ours.
-    for (int32_t spins = 0; ctx->busy.load(std::memory_order_acquire) != 0; spins++) {
-      if (spins < spins_before_sleep) {
-        relax();
-      } else {
-        sched_yield();
-      }
-    }
-  } else {
-    ctx->run_tiles(0);
-  }
-  if (ctx->failed_status != ESP_OK) return fail(ctx->failed_status, "%s", ctx->failed_message);
-  return ESP_OK;
+  return ctx->pool.run(tiles, body, argument);
 }
 
 void* scratch(esp_context* ctx, int32_t worker, int64_t bytes) {
@@ -236,16 +123,9 @@ esp_status esp_context_create(int32_t threads, esp_context** out) noexcept {
     unpin(ctx, rows, operation);
     i = operation.reference + 1;
   }
-  for (int32_t i = 1; i < threads; i++) {
-    worker_start* start = new (std::nothrow) worker_start{ctx, i};
-    if (start == nullptr ||
-        pthread_create(&ctx->handles[ctx->started], nullptr, work, start) != 0) {
-      delete start;
-      shut_down(ctx);
-      return esp::fail(ESP_OUT_OF_MEMORY, "context_create: thread %d of %d could not be started", i,
-                       threads);
-    }
-    ctx->started++;
+  if (!ctx->pool.start(threads)) {
+    shut_down(ctx);
+    return esp::fail(ESP_OUT_OF_MEMORY, "context_create: %d threads could not be started", threads);
   }
   *out = ctx;
   return ESP_OK;

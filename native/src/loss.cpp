@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Cross entropy and divergence of rows of logits: argument checks, one row a tile.
+// Cross entropy and divergence of rows of logits, one row a tile; the largest logit: argument
+// checks.
 #include "internal.h"
 #include "operations.h"
 
@@ -51,6 +52,16 @@ esp_status esp_divergence(esp_context* ctx, int64_t rows, int64_t vocabulary, co
     kl[r] = kernel(vocabulary, p + r * ldp, q + r * ldq, same_top + r);
     return ESP_OK;
   });
+}
+
+esp_status esp_arg_max(esp_context* ctx, int64_t n, const float* logits, int32_t* index) noexcept {
+  const char* const op = "arg_max";
+  ESP_REQUIRE(op, ctx != nullptr, "a context", ctx != nullptr);
+  ESP_REQUIRE(op, n >= 0 && n <= INT32_MAX, "0 <= n < 2^31", n);
+  ESP_REQUIRE(op, logits != nullptr || n == 0, "logits not NULL", logits != nullptr);
+  ESP_REQUIRE(op, index != nullptr, "not NULL", index != nullptr);
+  *index = static_cast<int32_t>(ESP_KERNEL(ctx, arg_max)(n, logits));
+  return ESP_OK;
 }
 
 }  // extern "C"

@@ -124,6 +124,7 @@ final class GenerateCommand implements Callable<Integer> {
           new Generator(model, opened.ops())
               .generate(ids, tokens, sampling, text, common.console()::isCancelled);
       text.finish();
+      common.warn(generation.events());
       double seconds = (System.nanoTime() - begun) * 1e-9;
       if (common.json()) {
         common.print(json(generation, text.toString(), opened, seconds));

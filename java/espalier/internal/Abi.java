@@ -332,6 +332,26 @@ public final class Abi {
       @Cast("double*") long kl,
       @Cast("uint8_t*") long sameTop);
 
+  public static native int esp_arg_max(
+      @Cast("esp_context*") long ctx,
+      long n,
+      @Cast("const float*") long logits,
+      @Cast("int32_t*") long index);
+
+  public static native int esp_program_create(
+      @Cast("esp_context*") long ctx, @Cast("esp_program**") long out);
+
+  public static native int esp_program_destroy(@Cast("esp_program*") long program);
+
+  public static native int esp_program_append(
+      @Cast("esp_program*") long program,
+      String operation,
+      int arguments,
+      @Cast("const int64_t*") long base,
+      @Cast("const int64_t*") long slope);
+
+  public static native int esp_program_run(@Cast("esp_program*") long program, long position);
+
   public static native int esp_quantize_range(
       @Cast("esp_context*") long ctx,
       long rows,

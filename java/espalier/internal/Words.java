@@ -6,7 +6,7 @@ import java.nio.ByteOrder;
 import org.bytedeco.javacpp.Pointer;
 
 /**
- * A few zeroed 64-bit words of native memory, where C functions leave results. JavaCPP's own
+ * A few zeroed 64-bit words of native memory, where C functions find arguments and leave results. JavaCPP's own
  * pointers would do, but each allocation of theirs throws OutOfMemoryError once the process holds
  * four times the Java heap, which our tensors do as a matter of course. Freed with the object.
  */
@@ -29,6 +29,11 @@ public final class Words {
   /** Returns word {@code i}. Reading also keeps the memory alive up to here. */
   public long get(int i) {
     return bytes.getLong(i * Long.BYTES);
+  }
+
+  /** Overwrites word {@code i}. */
+  public void set(int i, long value) {
+    bytes.putLong(i * Long.BYTES, value);
   }
 
   /** Returns word {@code i} as a double. */

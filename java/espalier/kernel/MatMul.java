@@ -25,13 +25,10 @@ public final class MatMul {
    * @param y F32 [m, n], overwritten
    */
   public static void dense(Context context, Tensor x, Tensor weight, Tensor bias, Tensor y) {
-    long k = matrix("x", x, DType.F32).dimension(1);
-    long n = weight.dimension(0);
-    require(
-        weight.shape().rank() == 2 && weight.dimension(1) == k, "weight", weight, "[n, " + k + "]");
+    long n = outputs(x, weight, false, bias);
+    long k = x.dimension(1);
     long m = x.dimension(0);
     shaped("y", y, DType.F32, m, n);
-    checkBias(bias, n);
     Native.check(
         Abi.esp_matmul_dense(
             context.handle(),
@@ -54,13 +51,10 @@ public final class MatMul {
    * @param weight F32, F16 or BF16 [k, n]
    */
   public static void denseInOut(Context context, Tensor x, Tensor weight, Tensor bias, Tensor y) {
-    long k = matrix("x", x, DType.F32).dimension(1);
-    long n = weight.dimension(1);
-    require(
-        weight.shape().rank() == 2 && weight.dimension(0) == k, "weight", weight, "[" + k + ", n]");
+    long n = outputs(x, weight, true, bias);
+    long k = x.dimension(1);
     long m = x.dimension(0);
     shaped("y", y, DType.F32, m, n);
-    checkBias(bias, n);
     Native.check(
         Abi.esp_matmul_dense_in_out(
             context.handle(),
@@ -198,7 +192,20 @@ public final class MatMul {
             k));
   }
 
-  private static void checkPacked(
+  /** Checks the operands of a dense product and returns its output width. */
+  static long outputs(Tensor x, Tensor weight, boolean inOut, Tensor bias) {
+    long k = matrix("x", x, DType.F32).dimension(1);
+    require(
+        weight.shape().rank() == 2 && weight.dimension(inOut ? 0 : 1) == k,
+        "weight",
+        weight,
+        inOut ? "[" + k + ", n]" : "[n, " + k + "]");
+    long n = weight.dimension(inOut ? 1 : 0);
+    checkBias(bias, n);
+    return n;
+  }
+
+  static void checkPacked(
       int bits, Tensor codes, Tensor scales, Tensor zeros, long group, long n, long k) {
     require(bits >= 2 && bits <= 8, "bits", bits, "2..8");
     require(group > 0 && k % group == 0, "group", group, "a divisor of " + k);
@@ -209,7 +216,7 @@ public final class MatMul {
     }
   }
 
-  private static void checkBias(Tensor bias, long n) {
+  static void checkBias(Tensor bias, long n) {
     if (bias != null) {
       shaped("bias", bias, DType.F32, n);
     }

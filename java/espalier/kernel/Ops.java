@@ -29,6 +29,17 @@ public interface Ops {
   /** Returns table[ids]: F32 [tokens, width] from I32 [tokens]. */
   Tensor embed(Tensor ids, Tensor table);
 
+  /**
+   * Returns the rows of a table of learned positions, from {@code start} on: F32 [tokens, width].
+   */
+  default Tensor embedPositions(long start, long tokens, Tensor table) {
+    int[] places = new int[Math.toIntExact(tokens)];
+    for (int i = 0; i < places.length; i++) {
+      places[i] = Math.toIntExact(start + i);
+    }
+    return embed(context().ints(places, places.length), table);
+  }
+
   /** Returns x · wᵀ + bias; weight [out, in], or [in, out] when {@code inOut}; bias may be null. */
   Tensor dense(Tensor x, Tensor weight, boolean inOut, Tensor bias);
 

@@ -222,16 +222,12 @@ public final class Model implements AutoCloseable {
               + " (n_positions)",
           "Use shorter texts.");
     }
-    int[] places = new int[Math.toIntExact(ids.elements())];
-    for (int i = 0; i < places.length; i++) {
-      places[i] = Math.toIntExact(position + i);
-    }
     return scoped(
         ops,
         () ->
             ops.add(
                 ops.embed(ids, embedding),
-                ops.embed(ops.context().ints(places, places.length), positions)));
+                ops.embedPositions(position, ids.elements(), positions)));
   }
 
   /**

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.runtime;
 
+import espalier.report.Event;
 import java.util.List;
 
 /**
@@ -9,11 +10,14 @@ import java.util.List;
  * @param promptIds what was given
  * @param ids what was generated; ends with the stop token when there was one
  * @param finish why it ended
+ * @param events what happened on the way that a user should know
  */
-public record Generation(List<Integer> promptIds, List<Integer> ids, Finish finish) {
+public record Generation(
+    List<Integer> promptIds, List<Integer> ids, Finish finish, List<Event> events) {
   public Generation {
     promptIds = List.copyOf(promptIds);
     ids = List.copyOf(ids);
+    events = List.copyOf(events);
   }
 
   /** Why a continuation ended. */

@@ -2,30 +2,38 @@
 package espalier.runtime;
 
 import espalier.kernel.Ops;
+import espalier.kernel.Program;
 import espalier.model.Model;
 import espalier.report.EspalierException;
+import espalier.report.Event;
 import espalier.runtime.Generation.Finish;
-import espalier.tensor.Context;
-import espalier.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import java.util.function.BooleanSupplier;
 import java.util.function.IntConsumer;
+import java.util.function.LongFunction;
 
 /**
  * Continues a text token by token: one prefill over the prompt, then decode steps of one token,
- * both through the same blocks. It owns nothing; the model and the operations stay the caller's.
+ * both through the same blocks; the {@link Decoder} records the latter. It owns nothing; the model
+ * and the operations stay the caller's.
  */
-@SuppressWarnings("try") // scopes are opened to be closed, not to be named
 public final class Generator {
   private final Model model;
   private final Ops ops;
+  private final LongFunction<Program> programs;
   private final Set<Integer> stopTokens;
 
   public Generator(Model model, Ops ops) {
+    this(model, ops, position -> new Program(ops.context(), position));
+  }
+
+  /** Creates a generator with programs of its own making. */
+  Generator(Model model, Ops ops, LongFunction<Program> programs) {
     this.model = model;
     this.ops = ops;
+    this.programs = programs;
     this.stopTokens = Set.copyOf(model.stopTokens());
   }
 
@@ -60,16 +68,20 @@ public final class Generator {
     int length = prompt.length;
     Sampler sampler = new Sampler(sampling);
     Finish finish = tokens > room ? Finish.CONTEXT : Finish.LENGTH;
-    try (KvCache cache = new KvCache(model.blocks().size(), Math.min(context, ids.length))) {
-      int fed = 0;
+    List<Event> events;
+    try (KvCache cache = new KvCache(model.blocks().size(), Math.min(context, ids.length));
+        Decoder decoder = new Decoder(model, ops, cache, programs)) {
+      events = decoder.events();
       while (length < ids.length) {
         if (cancelled.getAsBoolean()) {
           finish = Finish.CANCELLED;
           break;
         }
-        float[] logits = step(Arrays.copyOfRange(ids, fed, length), cache);
-        fed = length;
-        int next = next(sampler, logits, ids, length);
+        decoder.feed(Arrays.copyOfRange(ids, Math.toIntExact(cache.position()), length));
+        int next = sampling.plain() ? decoder.best() : -1;
+        if (next < 0) {
+          next = next(sampler, decoder.logits(), ids, length);
+        }
         ids[length++] = next;
         if (stopTokens.contains(next)) {
           finish = Finish.STOP;
@@ -80,7 +92,7 @@ public final class Generator {
     }
     List<Integer> all = Arrays.stream(ids, 0, length).boxed().toList();
     return new Generation(
-        all.subList(0, prompt.length), all.subList(prompt.length, length), finish);
+        all.subList(0, prompt.length), all.subList(prompt.length, length), finish, events);
   }
 
   /** Returns the next token; where no logit is sound, names the weight at fault if one is. */
@@ -89,16 +101,6 @@ public final class Generator {
       return sampler.next(logits, ids, length);
     } catch (EspalierException unsound) {
       throw model.damage(ops.context(), name -> {}).orElse(unsound);
-    }
-  }
-
-  /** Feeds {@code ids} and returns the logits after the last of them. */
-  private float[] step(int[] ids, KvCache cache) {
-    Context context = ops.context();
-    try (Context.Scope scope = context.scope()) {
-      Tensor hidden = model.hidden(ops, context.ints(ids, ids.length), cache);
-      cache.advance(ids.length);
-      return model.logits(ops, hidden.rows(ids.length - 1L, ids.length)).toFloats();
     }
   }
 

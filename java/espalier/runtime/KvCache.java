@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.runtime;
 
+import espalier.kernel.Program;
 import espalier.model.Past;
 import espalier.report.EspalierException;
 import espalier.tensor.DType;
@@ -72,16 +73,42 @@ public final class KvCache implements Past, AutoCloseable {
    */
   @Override
   public KeysValues append(int layer, Tensor keys, Tensor values) {
+    check(position + keys.dimension(0));
+    Layer held = layers[layer];
+    return new KeysValues(held.keys.put(position, keys), held.values.put(position, values));
+  }
+
+  private void check(long end) {
     if (!open) {
       throw new IllegalStateException("the cache is closed");
     }
-    long end = position + keys.dimension(0);
     if (end > capacity) {
       throw EspalierException.usage(
           end + " tokens do not fit a cache of " + capacity, "Ask for fewer tokens.");
     }
-    Layer held = layers[layer];
-    return new KeysValues(held.keys.put(position, keys), held.values.put(position, values));
+  }
+
+  /**
+   * Returns this cache for the recording of a step of one token: an append records the copy into
+   * the row of the position a program runs at. The rows are there for as many positions as the
+   * program says it serves; a cache that grows or closes ends the program.
+   */
+  public Past recorded(Program program) {
+    return new Past() {
+      @Override
+      public long position() {
+        return position;
+      }
+
+      @Override
+      public KeysValues append(int layer, Tensor keys, Tensor values) {
+        check(position + keys.dimension(0));
+        Layer held = layers[layer];
+        return new KeysValues(
+            program.store(keys, held.keys.reserved(position, keys)),
+            program.store(values, held.values.reserved(position, values)));
+      }
+    };
   }
 
   /** Moves on by the tokens of a finished pass, all of whose layers have been appended to. */
@@ -127,6 +154,12 @@ public final class KvCache implements Past, AutoCloseable {
       reserve(at, end, added.dimension(1));
       copy(added, matrix.rows(at, end));
       return matrix.rows(0, end);
+    }
+
+    /** Returns the whole matrix with room for {@code added} at row {@code at}. */
+    Tensor reserved(long at, Tensor added) {
+      reserve(at, at + added.dimension(0), added.dimension(1));
+      return matrix;
     }
 
     private void reserve(long filled, long wanted, long width) {

@@ -46,6 +46,11 @@ public record Sampling(
         "above 0");
   }
 
+  /** Returns whether the choice is the first largest of the logits as they are. */
+  boolean plain() {
+    return greedy && repetitionPenalty == 1;
+  }
+
   private static void check(boolean holds, String name, Object value, String expected) {
     if (!holds) {
       throw EspalierException.usage(

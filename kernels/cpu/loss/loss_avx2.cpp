@@ -17,4 +17,8 @@ double divergence_avx2(int64_t vocabulary, const float* p, const float* q, uint8
   return divergence(vocabulary, p, q, same_top);
 }
 
+int64_t arg_max_avx2(int64_t n, const float* logits) {
+  return arg_max(n, logits);
+}
+
 }  // namespace esp

@@ -17,4 +17,8 @@ double divergence_avx512(int64_t vocabulary, const float* p, const float* q, uin
   return divergence(vocabulary, p, q, same_top);
 }
 
+int64_t arg_max_avx512(int64_t n, const float* logits) {
+  return arg_max(n, logits);
+}
+
 }  // namespace esp
