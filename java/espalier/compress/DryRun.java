@@ -156,7 +156,7 @@ public final class DryRun {
     output.put("bytes", sizes.totalBytes());
     ObjectNode files = output.putObject("files");
     sizes.files().forEach(files::put);
-    output.putArray("not_counted").add(SizePlan.NOT_COUNTED);
+    SizePlan.NOT_COUNTED.forEach(output.putArray("not_counted")::add);
     ObjectNode seconds = root.putObject("time");
     seconds.put("seconds", rounded(time.total()));
     ObjectNode parts = seconds.putObject("parts");
@@ -217,7 +217,7 @@ public final class DryRun {
             + " for the output, "
             + MemoryPlan.megabytes(memory.spilledBytes())
             + " temporary");
-    lines.add("output       " + sizes.totalBytes() + " bytes, " + SizePlan.NOT_COUNTED + " aside");
+    lines.add("output       " + sizes.totalBytes() + " bytes, the report aside");
     sizes
         .files()
         .forEach(

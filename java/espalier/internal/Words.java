@@ -6,9 +6,10 @@ import java.nio.ByteOrder;
 import org.bytedeco.javacpp.Pointer;
 
 /**
- * A few zeroed 64-bit words of native memory, where C functions find arguments and leave results. JavaCPP's own
- * pointers would do, but each allocation of theirs throws OutOfMemoryError once the process holds
- * four times the Java heap, which our tensors do as a matter of course. Freed with the object.
+ * A few zeroed 64-bit words of native memory, where C functions find arguments and leave results.
+ * JavaCPP's own pointers would do, but each allocation of theirs throws OutOfMemoryError once the
+ * process holds four times the Java heap, which our tensors do as a matter of course. Freed with
+ * the object.
  */
 public final class Words {
   private final ByteBuffer bytes;

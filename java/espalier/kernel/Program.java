@@ -203,6 +203,26 @@ public final class Program implements Ops, AutoCloseable {
   }
 
   @Override
+  public Tensor packedRounded(
+      Tensor x, int bits, Tensor codes, Tensor scales, Tensor zeros, long group, Tensor bias) {
+    long m = x.dimension(0);
+    long k = x.dimension(1);
+    long n = codes.dimension(0);
+    recordable(
+        QuantizedActivations.multiplies(bits), "an int8 product with codes of " + bits + " bits");
+    MatMul.checkPacked(bits, codes, scales, zeros, group, n, k);
+    MatMul.checkBias(bias, n);
+    Tensor rounded = result(DType.I8, m, k);
+    Tensor tokenScales = floats(m);
+    begin().word(m).word(k).address(x).word(k).address(rounded).word(k).address(tokenScales);
+    record("quantize_tokens");
+    Tensor y = floats(m, n);
+    begin().word(m).word(n).word(k).address(rounded).word(k).address(tokenScales).address(codes);
+    word(codes.dimension(1)).address(scales).optional(zeros).word(group).optional(bias);
+    return address(y).word(n).record("matmul_w" + bits + "a8", y);
+  }
+
+  @Override
   public Tensor rmsNorm(Tensor x, Tensor weight, float eps) {
     long width = weight.elements();
     Tensor y = like(x);
@@ -284,7 +304,8 @@ public final class Program implements Ops, AutoCloseable {
   public Tensor columns(Tensor x, long from, long to) {
     matrix("x", x, DType.F32);
     oneToken(x.dimension(0));
-    Checks.require(from >= 0 && from <= to && to <= x.dimension(1), "columns", from + ".." + to, "" + x);
+    Checks.require(
+        from >= 0 && from <= to && to <= x.dimension(1), "columns", from + ".." + to, "" + x);
     Tensor y = floats(1, to - from);
     begin().word(to - from).word(DType.F32.code()).address(x, from * Float.BYTES, 0).address(y);
     return record("convert_to_f32", y);

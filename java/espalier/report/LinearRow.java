@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.report;
 
+import com.fasterxml.jackson.annotation.JsonIgnore;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -35,6 +36,7 @@ public record LinearRow(
     return new LinearRow(name, "none", reason, parameters, bitsPerWeight, 0, 0, 0, null);
   }
 
+  @JsonIgnore // follows from the method
   public boolean isCompressed() {
     return !method.equals("none");
   }

@@ -15,9 +15,9 @@ import java.util.function.LongFunction;
 
 /**
  * Feeds tokens to a model behind a cache. A step of one token is recorded once and replayed in one
- * native call; it is recorded anew where the cache or a table has to grow. A step that a {@link Program}
- * cannot hold runs operation by operation, with an event; so does every step of operations that are
- * more than {@link Eager}, since an observer wants to see them.
+ * native call; it is recorded anew where the cache or a table has to grow. A step that a {@link
+ * Program} cannot hold runs operation by operation, with an event; so does every step of operations
+ * that are more than {@link Eager}, since an observer wants to see them.
  */
 @SuppressWarnings("try") // scopes are opened to be closed, not to be named
 final class Decoder implements AutoCloseable {

@@ -127,6 +127,7 @@ class InterruptedRuns {
       }
     }
     assertTrue(files.remove("espalier-report.json") != null);
+    assertTrue(files.remove("espalier-report.html") != null);
     return files;
   }
 

@@ -128,6 +128,7 @@ class KillTest {
     }
     // It tells seconds and interruptions, which differ; everything else must not.
     assertTrue(hashes.remove("espalier-report.json") != null, out);
+    assertTrue(hashes.remove("espalier-report.html") != null, out);
     return hashes;
   }
 

@@ -94,8 +94,7 @@ class DecoderTest {
       Generator plain = new Generator(model, new Eager(context));
       // A program for another position refuses every operation that has one.
       Generator lost =
-          new Generator(
-              model, new Eager(context), position -> new Program(context, position + 1));
+          new Generator(model, new Eager(context), position -> new Program(context, position + 1));
       Generation generation = lost.generate(prompt, 6, Sampling.GREEDY);
       assertEquals(plain.generate(prompt, 6, Sampling.GREEDY).ids(), generation.ids());
       assertEquals(
