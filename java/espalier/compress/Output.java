@@ -2,23 +2,16 @@
 package espalier.compress;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.checkpoint.Checkpoint;
 import espalier.checkpoint.CheckpointWriter;
 import espalier.checkpoint.TensorSpec;
-import espalier.codec.LinearCodec;
-import espalier.codec.PackQuantized;
 import espalier.internal.Json;
-import espalier.layer.Dense;
 import espalier.layer.Linear;
-import espalier.layer.Quantized;
-import espalier.layer.Scheme;
 import espalier.model.Model;
 import espalier.report.Event;
 import espalier.report.Report;
 import espalier.tensor.Context;
-import espalier.tensor.DType;
 import espalier.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.HashMap;
@@ -33,14 +26,11 @@ import java.util.Set;
  * visible under the output's name before {@link #publish}.
  */
 final class Output implements Compression.Sink, AutoCloseable {
-  /** The version of compressed-tensors whose config and layout we write. */
-  private static final String FORMAT_VERSION = "0.20.0";
-
   private final Context context;
   private final Model model;
   private final Plan plan;
   private final Report report;
-  private final LinearCodec codec = new PackQuantized();
+  private final OutputSpelling spelling;
   private final CheckpointWriter writer;
   private final Set<String> replaced = new LinkedHashSet<>();
 
@@ -50,6 +40,7 @@ final class Output implements Compression.Sink, AutoCloseable {
     this.model = model;
     this.plan = plan;
     this.report = report;
+    this.spelling = OutputSpelling.of(plan.format(), plan);
     Map<String, List<TensorSpec>> spellings = spellings();
     this.writer = CheckpointWriter.create(folder, shardBytes);
     try {
@@ -86,30 +77,9 @@ final class Output implements Compression.Sink, AutoCloseable {
       }
       String stored = model.storedName(planned.name());
       TensorSpec weight = model.checkpoint().spec(stored + ".weight").orElseThrow();
-      spellings.put(
-          weight.name(),
-          plan.dense()
-              ? List.of(new TensorSpec(weight.name(), denseType(weight.dtype()), weight.shape()))
-              : codec.declare(
-                  stored,
-                  planned.scheme(),
-                  planned.out(),
-                  planned.in(),
-                  scaleType(weight.dtype())));
+      spellings.put(weight.name(), spelling.declare(stored, planned, weight));
     }
     return spellings;
-  }
-
-  /** Returns the type the model computes with: what the kernels cannot read was widened to F32. */
-  private static DType scaleType(DType stored) {
-    return switch (stored) {
-      case F16, BF16 -> stored;
-      default -> DType.F32;
-    };
-  }
-
-  private static DType denseType(DType stored) {
-    return scaleType(stored);
   }
 
   @Override
@@ -119,11 +89,8 @@ final class Output implements Compression.Sink, AutoCloseable {
     }
     String stored = model.storedName(name);
     try (Context.Scope scope = context.scope()) {
-      if (linear instanceof Quantized quantized) {
-        codec.encode(context, stored, quantized).forEach(writer::write);
-      } else if (linear instanceof Dense dense) {
-        writer.write(stored + ".weight", dense.matrix());
-      }
+      TensorSpec weight = model.checkpoint().spec(stored + ".weight").orElseThrow();
+      spelling.encode(context, stored, linear, weight).forEach(writer::write);
     }
   }
 
@@ -143,6 +110,7 @@ final class Output implements Compression.Sink, AutoCloseable {
       report.event(Event.info("file-copied", name, "carried over unchanged"));
     }
     writer.text("config.json", config());
+    spelling.files().forEach((name, json) -> writer.text(name, pretty(json)));
     writer.text("README.md", card);
     writer.seal();
   }
@@ -160,50 +128,11 @@ final class Output implements Compression.Sink, AutoCloseable {
 
   private String config() {
     ObjectNode config = model.checkpoint().json("config.json").orElseThrow().deepCopy();
-    if (!plan.dense() && plan.compressed() > 0) {
-      config.set("quantization_config", quantization());
+    ObjectNode quantization = plan.compressed() > 0 ? spelling.config() : null;
+    if (quantization != null) {
+      config.set("quantization_config", quantization);
     }
     return pretty(config);
-  }
-
-  /**
-   * Returns the config entry as compressed-tensors writes it: sorted keys, only fields that matter.
-   */
-  private ObjectNode quantization() {
-    ObjectNode root = Json.STRICT.createObjectNode();
-    ObjectNode groups = root.putObject("config_groups");
-    int index = 0;
-    for (Map.Entry<Scheme, List<String>> entry : plan.targets().entrySet()) {
-      Scheme scheme = entry.getKey();
-      ObjectNode group = groups.putObject("group_" + index++);
-      group.put("format", codec.format());
-      group.putNull("input_activations");
-      group.putNull("output_activations");
-      ArrayNode targets = group.putArray("targets");
-      entry.getValue().forEach(targets::add);
-      ObjectNode weights = group.putObject("weights");
-      weights.put("dynamic", false);
-      if (scheme.groupSize() == 0) {
-        weights.putNull("group_size");
-      } else {
-        weights.put("group_size", scheme.groupSize());
-      }
-      weights.put("num_bits", scheme.bits());
-      weights.put("strategy", scheme.groupSize() == 0 ? "channel" : "group");
-      weights.put("symmetric", scheme.symmetric());
-      weights.put("type", "int");
-    }
-    root.put("format", codec.format());
-    root.putNull("global_compression_ratio");
-    ArrayNode ignore = root.putArray("ignore");
-    plan.ignored().forEach(ignore::add);
-    root.putNull("kv_cache_scheme");
-    root.put("quant_method", "compressed-tensors");
-    root.put("quantization_status", "compressed");
-    root.putObject("sparsity_config");
-    root.putObject("transform_config");
-    root.put("version", FORMAT_VERSION);
-    return root;
   }
 
   static String pretty(ObjectNode node) {

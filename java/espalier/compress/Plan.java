@@ -352,6 +352,10 @@ public final class Plan {
     return recipeText;
   }
 
+  OutputFormat format() {
+    return format;
+  }
+
   boolean dense() {
     return format == OutputFormat.DENSE;
   }

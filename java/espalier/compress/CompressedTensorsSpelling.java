@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+package espalier.compress;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import espalier.checkpoint.TensorSpec;
+import espalier.codec.LinearCodec;
+import espalier.codec.PackQuantized;
+import espalier.internal.Json;
+import espalier.layer.Linear;
+import espalier.layer.Quantized;
+import espalier.layer.Scheme;
+import espalier.tensor.Context;
+import espalier.tensor.Tensor;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * compressed-tensors: each config group in the format of its codec. Checked against version 0.20.0.
+ */
+final class CompressedTensorsSpelling implements OutputSpelling {
+  /** The version of compressed-tensors whose config and layout we write. */
+  private static final String VERSION = "0.20.0";
+
+  private final Plan plan;
+
+  CompressedTensorsSpelling(Plan plan) {
+    this.plan = plan;
+  }
+
+  /** Returns the codec that spells linears of a scheme. */
+  private static LinearCodec codec(Scheme scheme) {
+    return new PackQuantized();
+  }
+
+  @Override
+  public List<TensorSpec> declare(String stored, PlannedLinear planned, TensorSpec weight) {
+    return codec(planned.scheme())
+        .declare(
+            stored,
+            planned.scheme(),
+            planned.out(),
+            planned.in(),
+            DenseSpelling.type(weight.dtype()));
+  }
+
+  @Override
+  public Map<String, Tensor> encode(
+      Context context, String stored, Linear linear, TensorSpec weight) {
+    Quantized quantized = (Quantized) linear;
+    return codec(quantized.scheme()).encode(context, stored, quantized);
+  }
+
+  /**
+   * Returns the config entry as compressed-tensors writes it: sorted keys, only fields that matter.
+   */
+  @Override
+  public ObjectNode config() {
+    ObjectNode root = Json.STRICT.createObjectNode();
+    ObjectNode groups = root.putObject("config_groups");
+    String format = null;
+    int index = 0;
+    for (Map.Entry<Scheme, List<String>> entry : plan.targets().entrySet()) {
+      Scheme scheme = entry.getKey();
+      String own = codec(scheme).format();
+      format = format == null || format.equals(own) ? own : "mixed-precision";
+      ObjectNode group = groups.putObject("group_" + index++);
+      group.put("format", own);
+      group.putNull("input_activations");
+      group.putNull("output_activations");
+      ArrayNode targets = group.putArray("targets");
+      entry.getValue().forEach(targets::add);
+      group.set("weights", weights(scheme));
+    }
+    root.put("format", format);
+    root.putNull("global_compression_ratio");
+    ArrayNode ignore = root.putArray("ignore");
+    plan.ignored().forEach(ignore::add);
+    root.putNull("kv_cache_scheme");
+    root.put("quant_method", "compressed-tensors");
+    root.put("quantization_status", "compressed");
+    root.putObject("sparsity_config");
+    root.putObject("transform_config");
+    root.put("version", VERSION);
+    return root;
+  }
+
+  private static ObjectNode weights(Scheme scheme) {
+    ObjectNode weights = Json.STRICT.createObjectNode();
+    weights.put("dynamic", false);
+    if (scheme.groupSize() == 0) {
+      weights.putNull("group_size");
+    } else {
+      weights.put("group_size", scheme.groupSize());
+    }
+    weights.put("num_bits", scheme.bits());
+    weights.put("strategy", scheme.groupSize() == 0 ? "channel" : "group");
+    weights.put("symmetric", scheme.symmetric());
+    weights.put("type", "int");
+    return weights;
+  }
+}
