@@ -51,7 +51,7 @@ public final class CompressionJob {
   private int samples = DEFAULT_SAMPLES;
   private int maxLength = DEFAULT_MAX_LENGTH;
   private Path output;
-  private OutputFormat format = OutputFormat.COMPRESSED_TENSORS;
+  private List<OutputFormat> formats = List.of(OutputFormat.COMPRESSED_TENSORS);
   private long shardBytes = DEFAULT_SHARD_BYTES;
   private int threads;
   private boolean strict;
@@ -109,9 +109,12 @@ public final class CompressionJob {
     return this;
   }
 
-  /** Sets the format of the output. */
-  public CompressionJob format(OutputFormat value) {
-    format = value;
+  /**
+   * Sets the formats of the output, all written from one solve: one into the output folder itself,
+   * several into a folder each below it, named like the format.
+   */
+  public CompressionJob format(OutputFormat... values) {
+    formats = List.of(values);
     return this;
   }
 
@@ -154,7 +157,7 @@ public final class CompressionJob {
     Source recipe = recipe();
     try (Context context = Context.cpu(threads);
         Model opened = Model.open(model, context)) {
-      Plan plan = Plan.of(opened, recipe.recipe(), format, recipe.text());
+      Plan plan = Plan.of(opened, recipe.recipe(), formats, recipe.text());
       List<int[]> texts = plan.needsCalibration() ? calibrationTexts(opened, report) : List.of();
       CompressionRun run = new CompressionRun(context, opened, plan, report, listener);
       return run.to(output, shardBytes, texts);

@@ -8,6 +8,7 @@ import espalier.compress.OutputFormat;
 import espalier.report.Event;
 import espalier.report.Report;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -24,7 +25,8 @@ import picocli.CommandLine.Parameters;
       "Examples:",
       "  espalier compress MODEL --scheme W4A16 --data texts.jsonl -o OUT",
       "  espalier compress MODEL --scheme W8A16 --method rtn -o OUT",
-      "  espalier compress MODEL --recipe recipe.yaml --data texts.jsonl -o OUT"
+      "  espalier compress MODEL --recipe recipe.yaml --data texts.jsonl -o OUT",
+      "  espalier compress MODEL --scheme W4A16 --data texts.jsonl --format compressed-tensors,gptq -o OUT"
     })
 final class CompressCommand implements Callable<Integer> {
   @Parameters(paramLabel = "MODEL", description = "Folder of a dense checkpoint.")
@@ -76,9 +78,12 @@ final class CompressCommand implements Callable<Integer> {
 
   @Option(
       names = "--format",
-      paramLabel = "NAME",
+      paramLabel = "NAMES",
       defaultValue = "compressed-tensors",
-      description = "compressed-tensors, or dense: quantized values in plain tensors.")
+      description = {
+        "compressed-tensors, gptq, gptq_v2, or dense: quantized values in plain tensors.",
+        "Several with commas between them come from one solve and lie in OUT/NAME."
+      })
   private String format;
 
   @Option(
@@ -107,7 +112,7 @@ final class CompressCommand implements Callable<Integer> {
             .data(data)
             .samples(samples)
             .maxLength(maxLength)
-            .format(OutputFormat.named(format))
+            .format(OutputFormat.list(format).toArray(OutputFormat[]::new))
             .shardBytes(shardBytes)
             .output(output)
             .threads(common.threads())
@@ -124,12 +129,12 @@ final class CompressCommand implements Callable<Integer> {
       result.put("output", output.toString());
       common.print(result);
     } else {
-      summarise(report);
+      summarise(report, OutputFormat.list(format));
     }
     return 0;
   }
 
-  private void summarise(Report report) {
+  private void summarise(Report report, List<OutputFormat> formats) {
     long infos = report.events().stream().filter(e -> e.severity() == Event.Severity.INFO).count();
     long warnings = report.events().size() - infos;
     common
@@ -142,6 +147,7 @@ final class CompressCommand implements Callable<Integer> {
             report.facts().get("linears_compressed"),
             report.meanRelativeError(),
             warnings,
-            output.resolve("espalier-report.json"));
+            (formats.size() > 1 ? output.resolve(formats.get(0).text()) : output)
+                .resolve("espalier-report.json"));
   }
 }

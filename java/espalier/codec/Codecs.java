@@ -13,8 +13,10 @@ import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.regex.PatternSyntaxException;
 
 /**
@@ -23,7 +25,11 @@ import java.util.regex.PatternSyntaxException;
  */
 public final class Codecs {
   /** Every spelling of a quantized linear that we read and write. */
-  public static final List<LinearCodec> ALL = List.of(new PackQuantized());
+  public static final List<LinearCodec> ALL =
+      List.of(new PackQuantized(), GptqCodec.V1, GptqCodec.V2, new AwqCodec());
+
+  /** Those that compressed-tensors has, told apart by the names of their tensors. */
+  private static final List<LinearCodec> COMPRESSED_TENSORS = List.of(new PackQuantized());
 
   /**
    * What other tools store beside (fp8, bitsandbytes) or instead of (GPTQ, AWQ) a weight that only
@@ -45,34 +51,43 @@ public final class Codecs {
   private final Checkpoint checkpoint;
   private final boolean quantized;
   private final String configKey;
+  private final String place;
+  private final ModuleConfig modules; // null unless GPTQ or AWQ
+  private final List<LinearCodec> codecs;
   private final List<Group> groups = new ArrayList<>();
 
-  private Codecs(Checkpoint checkpoint, String configKey, JsonNode quantization) {
+  private Codecs(Checkpoint checkpoint, QuantizationFiles files) {
     this.checkpoint = checkpoint;
-    this.configKey = configKey;
+    this.configKey = files.declared();
+    this.place = files.object().place();
+    JsonNode quantization = files.object().json();
     this.quantized = !quantization.isMissingNode() && !quantization.isNull();
-    if (quantized) {
+    this.modules =
+        switch (QuantizationFiles.method(quantization)) {
+          case "gptq" -> new GptqConfig(files.object());
+          case "awq" -> new AwqConfig(files.object());
+          default -> null;
+        };
+    this.codecs = modules == null ? COMPRESSED_TENSORS : List.of(modules.codec());
+    if (quantized && modules == null) {
       readGroups(quantization);
     }
   }
 
   /**
-   * Reads {@code quantization_config} of a config.
+   * Reads {@code quantization_config} of a config, or the file beside it that stands for it.
    *
-   * @throws EspalierException (UNSUPPORTED) when the checkpoint is quantized in a way we cannot
+   * @throws EspalierException (INPUT) when it is malformed or contradicts the file beside it;
+   *     (UNSUPPORTED) when the checkpoint is quantized in a way we cannot
    *     read
    */
   public static Codecs of(Checkpoint checkpoint, ObjectNode config) {
-    // The second is its name before 2025.
-    boolean old =
-        config.hasNonNull("compression_config") && !config.hasNonNull("quantization_config");
-    String key = old ? "compression_config" : "quantization_config";
-    return new Codecs(checkpoint, key, config.path(key));
+    return new Codecs(checkpoint, QuantizationFiles.of(checkpoint, config));
   }
 
-  /** Finds a codec by the name of its format. */
+  /** Finds a codec of compressed-tensors by the name of its format. */
   public static Optional<LinearCodec> named(String format) {
-    return ALL.stream().filter(codec -> codec.format().equals(format)).findFirst();
+    return COMPRESSED_TENSORS.stream().filter(codec -> codec.format().equals(format)).findFirst();
   }
 
   /** Returns whether the checkpoint says that it is quantized. */
@@ -80,7 +95,7 @@ public final class Codecs {
     return quantized;
   }
 
-  /** Returns the field of config.json that says so. */
+  /** Returns the field of config.json that says so, or the name of the file beside it. */
   public String configKey() {
     return configKey;
   }
@@ -145,13 +160,13 @@ public final class Codecs {
   }
 
   private String config() {
-    return checkpoint.folder().resolve("config.json") + ": " + configKey + ".";
+    return place;
   }
 
   private EspalierException unsupported(String what) {
     return EspalierException.unsupported(
         config() + what + " cannot be read by this version",
-        "Use a compressed-tensors pack-quantized or a dense checkpoint.");
+        "Use a gptq, AWQ GEMM, compressed-tensors pack-quantized or dense checkpoint.");
   }
 
   /**
@@ -159,7 +174,7 @@ public final class Codecs {
    * then the stored weight, if there is one, is not the weight.
    */
   public Optional<String> unreadSpelling(String module) {
-    if (ALL.stream().anyMatch(codec -> codec.accepts(checkpoint, module))) {
+    if (codecs.stream().anyMatch(codec -> codec.accepts(checkpoint, module))) {
       return Optional.empty();
     }
     return FOREIGN.stream()
@@ -171,7 +186,7 @@ public final class Codecs {
   /** Returns whether the checkpoint holds a weight for the module, in any spelling we know. */
   public boolean has(String module) {
     return checkpoint.find(module + ".weight").isPresent()
-        || ALL.stream().anyMatch(codec -> codec.accepts(checkpoint, module));
+        || codecs.stream().anyMatch(codec -> codec.accepts(checkpoint, module));
   }
 
   /**
@@ -183,7 +198,7 @@ public final class Codecs {
   public Linear read(Context context, String module, boolean inOut) {
     Tensor bias =
         checkpoint.find(module + ".bias").map(stored -> widened(context, stored)).orElse(null);
-    for (LinearCodec codec : ALL) {
+    for (LinearCodec codec : codecs) {
       if (codec.accepts(checkpoint, module)) {
         return codec.decode(context, checkpoint, module, schemeOf(module, codec), bias);
       }
@@ -207,6 +222,9 @@ public final class Codecs {
   }
 
   private Scheme schemeOf(String module, LinearCodec codec) {
+    if (modules != null) {
+      return modules.scheme(module);
+    }
     Group best = null;
     int specificity = 0;
     for (Group group : groups) {
@@ -229,7 +247,7 @@ public final class Codecs {
   /** Returns the names of the tensors that {@link #read} uses for a module. */
   public List<String> tensorNames(String module) {
     List<String> names = new ArrayList<>();
-    for (LinearCodec codec : ALL) {
+    for (LinearCodec codec : codecs) {
       names.addAll(codec.names(checkpoint, module));
     }
     for (String suffix : List.of(".weight", ".bias")) {
@@ -238,5 +256,28 @@ public final class Codecs {
       }
     }
     return names;
+  }
+
+  /**
+   * Returns the parameters of the model, from headers and shape tensors alone: every weight behind
+   * packed codes counts as one; scales, zero points and indices do not count.
+   *
+   * @throws EspalierException (INPUT) when a packed module is not described
+   */
+  public long parameters() {
+    Set<String> counted = new HashSet<>();
+    long sum = 0;
+    for (String name : checkpoint.names()) {
+      int dot = name.lastIndexOf('.');
+      String module = dot < 0 ? "" : name.substring(0, dot);
+      for (LinearCodec codec : codecs) {
+        if (codec.accepts(checkpoint, module) && counted.add(module)) {
+          sum += codec.weights(checkpoint, module, schemeOf(module, codec));
+          counted.addAll(codec.names(checkpoint, module));
+        }
+      }
+      sum += counted.contains(name) ? 0 : checkpoint.spec(name).orElseThrow().shape().elements();
+    }
+    return sum;
   }
 }

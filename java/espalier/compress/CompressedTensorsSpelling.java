@@ -48,7 +48,9 @@ final class CompressedTensorsSpelling implements OutputSpelling {
   public Map<String, Tensor> encode(
       Context context, String stored, Linear linear, TensorSpec weight) {
     Quantized quantized = (Quantized) linear;
-    return codec(quantized.scheme()).encode(context, stored, quantized);
+    // Scales may be rounded further than this type asks, for another format beside this one.
+    Quantized typed = quantized.withScaleType(DenseSpelling.type(weight.dtype()));
+    return codec(typed.scheme()).encode(context, stored, typed);
   }
 
   /**

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
-import espalier.kernel.Convert;
 import espalier.kernel.Eager;
 import espalier.kernel.Ops;
 import espalier.kernel.Tapped;
@@ -142,7 +141,7 @@ public final class Compression implements AutoCloseable {
       planned.method().prepare(statistics);
     }
     try (Context.Scope scope = context.scope()) {
-      DType scaleType = linear instanceof Dense dense ? dense.matrix().dtype() : DType.F32;
+      DType stored = linear instanceof Dense dense ? dense.matrix().dtype() : DType.F32;
       LinearInput input =
           new LinearInput(
               planned.name(),
@@ -150,7 +149,7 @@ public final class Compression implements AutoCloseable {
               linear.bias(),
               planned.scheme(),
               planned.range(),
-              scaleType,
+              OutputFormat.scaleType(plan.formats(), stored),
               statistics);
       LinearResult result = planned.method().apply(input, context);
       Linear kept = keep(scope, result.quantized(), linear);
@@ -164,10 +163,9 @@ public final class Compression implements AutoCloseable {
   private Linear keep(Context.Scope scope, Quantized result, Linear before) {
     if (plan.dense()) {
       Dense original = (Dense) before;
+      DType type = original.matrix().dtype();
       return new Dense(
-          outlive(
-              scope,
-              Convert.fromFloat(context, denseLike(original, result), original.matrix().dtype())),
+          outlive(scope, DenseSpelling.matrix(context, result, original.inOut(), type)),
           original.inOut(),
           result.bias());
     }
@@ -180,11 +178,6 @@ public final class Compression implements AutoCloseable {
         null,
         result.scaleType(),
         result.bias());
-  }
-
-  private Tensor denseLike(Dense original, Quantized result) {
-    Tensor values = result.weight(context);
-    return original.inOut() ? new Dense(values, true, null).weight(context) : values;
   }
 
   private Tensor outlive(Context.Scope scope, Tensor tensor) {

@@ -17,6 +17,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /**
  * A plan carried out: checks, block loop, output, and the proof that the output is what was
@@ -51,14 +52,22 @@ public final class CompressionRun {
     plan.events().forEach(report::event);
     requireFinite();
     describe(folder);
-    try (Output output = new Output(context, model, plan, report, folder, shardBytes);
+    try (Outputs outputs = new Outputs(context, model, plan, report, folder, shardBytes);
         Compression compression = new Compression(context, model, plan, report, listener)) {
-      compression.run(texts, output);
-      output.complete(
-          ModelCard.of(
-              model.checkpoint(), plan.summary(), plan.recipeText(), Version.TEXT, hashes()));
-      prove(output.sealed(), texts);
-      output.publish();
+      compression.run(texts, outputs);
+      outputs.complete(
+          format ->
+              ModelCard.of(
+                  model.checkpoint(),
+                  plan.summary(),
+                  format,
+                  plan.recipeText(),
+                  Version.TEXT,
+                  hashes()));
+      for (Path sealed : outputs.sealed()) {
+        prove(sealed, texts);
+      }
+      outputs.publish();
       return report;
     }
   }
@@ -69,7 +78,7 @@ public final class CompressionRun {
     report.fact("output", lastName(folder));
     report.fact("source_sha256", hashes());
     report.fact("recipe", plan.recipeText());
-    report.fact("format", plan.dense() ? "dense" : "compressed-tensors pack-quantized");
+    report.fact("format", plan.formats().stream().map(OutputFormat::text).collect(Collectors.joining(",")));
     report.fact("state_dtype", model.stateType().name());
     report.fact("compute_precision", "fp32");
     report.fact("threads", context.threads());

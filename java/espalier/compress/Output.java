@@ -30,17 +30,26 @@ final class Output implements Compression.Sink, AutoCloseable {
   private final Model model;
   private final Plan plan;
   private final Report report;
+  private final OutputFormat format;
   private final OutputSpelling spelling;
   private final CheckpointWriter writer;
   private final Set<String> replaced = new LinkedHashSet<>();
 
   /** Declares every tensor; refuses an output that exists or cannot be written. */
-  Output(Context context, Model model, Plan plan, Report report, Path folder, long shardBytes) {
+  Output(
+      Context context,
+      Model model,
+      Plan plan,
+      OutputFormat format,
+      Report report,
+      Path folder,
+      long shardBytes) {
     this.context = context;
     this.model = model;
     this.plan = plan;
     this.report = report;
-    this.spelling = OutputSpelling.of(plan.format(), plan);
+    this.format = format;
+    this.spelling = OutputSpelling.of(format, plan, model, report::event);
     Map<String, List<TensorSpec>> spellings = spellings();
     this.writer = CheckpointWriter.create(folder, shardBytes);
     try {
@@ -55,7 +64,7 @@ final class Output implements Compression.Sink, AutoCloseable {
           replaced.add(name);
         }
         if (unknown.contains(name)) {
-          report.event(
+          note(
               Event.info(
                   "copied-verbatim", name, "not part of the model; carried over byte for byte"));
         }
@@ -107,12 +116,16 @@ final class Output implements Compression.Sink, AutoCloseable {
     writer.copyCompanions(source);
     for (Path companion : source.companions()) {
       String name = source.folder().relativize(companion).toString();
-      report.event(Event.info("file-copied", name, "carried over unchanged"));
+      note(Event.info("file-copied", name, "carried over unchanged"));
     }
     writer.text("config.json", config());
     spelling.files().forEach((name, json) -> writer.text(name, pretty(json)));
     writer.text("README.md", card);
     writer.seal();
+  }
+
+  OutputFormat format() {
+    return format;
   }
 
   /** Returns the folder that holds the finished files until they are published. */
@@ -133,6 +146,13 @@ final class Output implements Compression.Sink, AutoCloseable {
       config.set("quantization_config", quantization);
     }
     return pretty(config);
+  }
+
+  /** Reports what is true of every format's folder once, not once a folder. */
+  private void note(Event event) {
+    if (format == plan.formats().get(0)) {
+      report.event(event);
+    }
   }
 
   static String pretty(ObjectNode node) {

@@ -3,20 +3,47 @@ package espalier.compress;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.checkpoint.TensorSpec;
+import espalier.codec.GptqCodec;
+import espalier.layer.Dense;
 import espalier.layer.Linear;
+import espalier.model.Model;
+import espalier.report.Event;
 import espalier.tensor.Context;
 import espalier.tensor.Tensor;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.function.Consumer;
 
 /** How one output format spells compressed linears and tells readers about them. */
 interface OutputSpelling {
-  /** Returns the spelling of a format for a plan. */
-  static OutputSpelling of(OutputFormat format, Plan plan) {
+  /**
+   * Returns the spelling of a format for a plan.
+   *
+   * @param model the model before its linears are swapped
+   * @param events hears what readers of the format should know
+   */
+  static OutputSpelling of(OutputFormat format, Plan plan, Model model, Consumer<Event> events) {
     return switch (format) {
       case COMPRESSED_TENSORS -> new CompressedTensorsSpelling(plan);
-      case DENSE -> new DenseSpelling();
+      case GPTQ -> new GptqSpelling(plan, GptqCodec.V1, events);
+      case GPTQ_V2 -> new GptqSpelling(plan, GptqCodec.V2, events);
+      case DENSE -> new DenseSpelling(turned(model));
     };
+  }
+
+  private static Set<String> turned(Model model) {
+    Set<String> turned = new HashSet<>();
+    model
+        .linears()
+        .forEach(
+            (name, linear) -> {
+              if (linear instanceof Dense dense && dense.inOut()) {
+                turned.add(model.storedName(name));
+              }
+            });
+    return turned;
   }
 
   /**

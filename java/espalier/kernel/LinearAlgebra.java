@@ -71,7 +71,7 @@ public final class LinearAlgebra {
       boolean symmetric,
       long group,
       Tensor fixedGroup,
-      DType scaleType,
+      ScaleType scaleType,
       Tensor scales,
       Tensor zeros,
       Tensor codes) {
