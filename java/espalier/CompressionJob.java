@@ -63,7 +63,7 @@ public final class CompressionJob {
   private int samples = DEFAULT_SAMPLES;
   private int maxLength = DEFAULT_MAX_LENGTH;
   private Path output;
-  private OutputFormat format = OutputFormat.COMPRESSED_TENSORS;
+  private List<OutputFormat> formats = List.of(OutputFormat.COMPRESSED_TENSORS);
   private long shardBytes = DEFAULT_SHARD_BYTES;
   private int threads;
   private boolean restart;
@@ -135,9 +135,12 @@ public final class CompressionJob {
     return this;
   }
 
-  /** Sets the format of the output. */
-  public CompressionJob format(OutputFormat value) {
-    format = value;
+  /**
+   * Sets the formats of the output, all written from one solve: one into the output folder itself,
+   * several into a folder each below it, named like the format.
+   */
+  public CompressionJob format(OutputFormat... values) {
+    formats = List.of(values);
     return this;
   }
 
@@ -222,7 +225,7 @@ public final class CompressionJob {
     Source recipe = source();
     try (Context context = Context.cpu(threads);
         Model opened = Model.open(model, context)) {
-      Plan plan = Plan.of(opened, recipe.recipe(), format, recipe.text());
+      Plan plan = Plan.of(opened, recipe.recipe(), formats, recipe.text());
       List<int[]> texts = plan.needsCalibration() ? calibrationTexts(opened, report) : List.of();
       MemoryPlan memory =
           MemoryPlan.of(opened, plan, Workload.of(texts), context.threads(), memoryBudget);
@@ -247,7 +250,7 @@ public final class CompressionJob {
     Source recipe = source();
     try (Context context = Context.cpu(threads);
         Model outline = Model.outline(model, context)) {
-      Plan plan = Plan.of(outline, recipe.recipe(), format, recipe.text());
+      Plan plan = Plan.of(outline, recipe.recipe(), formats, recipe.text());
       Workload work = Workload.NONE;
       if (plan.needsCalibration()) {
         requireCounts();

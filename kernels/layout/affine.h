@@ -63,8 +63,14 @@ static inline float float_of(uint32_t u) {
   return x;
 }
 
-// x >= 0, finite or infinite, rounded to nearest even in dtype and widened again.
+static constexpr bool is_scale_dtype(esp_dtype dtype) {
+  return dtype == ESP_F32 || dtype == ESP_F16 || dtype == ESP_BF16 || dtype == ESP_BF16_AND_F16;
+}
+
+// x >= 0, finite or infinite, rounded to nearest even in dtype and widened again. BF16_AND_F16: to
+// BF16, then to F16; what is left are BF16 values still, since F16 only drops bits below 2^-24.
 static inline float round_scale(float x, esp_dtype dtype) {
+  if (dtype == ESP_BF16_AND_F16) return round_scale(round_scale(x, ESP_BF16), ESP_F16);
   if (dtype == ESP_BF16 && x <= 3.4028235e38f) {  // NaN and infinity stay
     const uint32_t u = bits_of(x);
     return float_of((u + 0x7fffu + ((u >> 16) & 1u)) & 0xffff0000u);

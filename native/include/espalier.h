@@ -72,7 +72,9 @@ enum {
   ESP_C64 = 18,
   ESP_F64 = 19,
   ESP_I64 = 20,
-  ESP_U64 = 21
+  ESP_U64 = 21,
+  // Of scales only: BF16 values that are F16 values too.
+  ESP_BF16_AND_F16 = 64
 };
 
 // How exact the products of a context must be. FP32: as fp32 arithmetic on the operands (the
@@ -342,8 +344,8 @@ ESP_EXPORT esp_status esp_program_run(esp_program* program, int64_t position) ES
 // zero); min and max of a group include 0.
 //  symmetric   scale = 2 max|w| / (2^b - 1), zero 0;
 //  asymmetric  scale = (max - min) / (2^b - 1), zero = round(clamp(-2^(b-1) - min / scale)).
-//  A scale is rounded to scale_dtype (F32, F16, BF16) before anything uses it. A group of
-//  zeros has scale 2^-23 and zero point 0.
+//  A scale is rounded to scale_dtype (F32, F16, BF16, BF16_AND_F16) before anything uses it. A
+//  group of zeros has scale 2^-23 and zero point 0.
 
 // Scales and zeros of every group. mse_grid 0: plain min-max. Otherwise the range is shrunk by p =
 // 1 - i / mse_grid, i < mse_shrink * mse_grid, and the p with the least sum |w - q(w)|^mse_norm of

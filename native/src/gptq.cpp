@@ -328,8 +328,7 @@ extern "C" esp_status esp_gptq_solve(esp_context* ctx, int64_t rows, int64_t col
   ESP_REQUIRE(op, rows >= 0, "rows >= 0", rows);
   ESP_REQUIRE(op, cols >= 0, "cols >= 0", cols);
   ESP_REQUIRE(op, bits >= 2 && bits <= 8, "2..8", bits);
-  ESP_REQUIRE(op, scale_dtype == ESP_F32 || scale_dtype == ESP_F16 || scale_dtype == ESP_BF16,
-              "F32, F16 or BF16", scale_dtype);
+  ESP_REQUIRE(op, esp::is_scale_dtype(scale_dtype), "F32, F16, BF16 or BF16_AND_F16", scale_dtype);
   if (rows == 0 || cols == 0) return ESP_OK;
   ESP_REQUIRE(op, group > 0 && cols % group == 0, "a divisor of cols", group);
   ESP_REQUIRE(op, w != nullptr, "an address", w != nullptr);

@@ -48,8 +48,7 @@ esp_status esp_quantize_range(esp_context* ctx, int64_t rows, int64_t cols, cons
   const char* const op = "quantize_range";
   const esp_status status = check_sizes(op, ctx, rows, cols, bits);
   if (status != ESP_OK) return status;
-  ESP_REQUIRE(op, scale_dtype == ESP_F32 || scale_dtype == ESP_F16 || scale_dtype == ESP_BF16,
-              "F32, F16 or BF16", scale_dtype);
+  ESP_REQUIRE(op, esp::is_scale_dtype(scale_dtype), "F32, F16, BF16 or BF16_AND_F16", scale_dtype);
   ESP_REQUIRE(op, mse_grid >= 0, "mse_grid >= 0", mse_grid);
   ESP_REQUIRE(op, mse_patience >= 0, "mse_patience >= 0", mse_patience);
   ESP_REQUIRE(op, mse_grid == 0 || (mse_shrink >= 0.0 && mse_shrink <= 1.0), "0..1", mse_shrink);

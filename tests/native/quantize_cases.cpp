@@ -67,7 +67,7 @@ CASE(quantize_range_gives_the_bits_of_the_reference) {
       fill(w, kind, 3);
       const int64_t count = s.rows * (s.cols / s.group);
       for (int symmetric = 0; symmetric < 2; symmetric++) {
-        for (esp_dtype dtype : {ESP_F32, ESP_F16, ESP_BF16}) {
+        for (esp_dtype dtype : {ESP_F32, ESP_F16, ESP_BF16, ESP_BF16_AND_F16}) {
           for (int32_t grid : {0, 20}) {
             if (grid > 0 && (dtype != ESP_F32 || s.rows > 5)) continue;
             const int32_t bits = 2 + static_cast<int32_t>(s.cols % 7);
@@ -239,6 +239,30 @@ CASE(scales_are_rounded_to_their_dtype) {
     expect(find(1, 1, &w, 4, 1, 1, ESP_BF16).scales[0] == row.bf16, "bf16 of %a",
            static_cast<double>(row.scale));
   }
+}
+
+CASE(scales_of_two_half_formats_are_exact_in_both) {
+  const float steps = 15.0f;
+  // Every BF16 value and the F32 values halfway to the next one, from 2^-36 to 2^15.
+  for (uint32_t u = 0x2d80; u < 0x4700; u++) {
+    for (uint32_t low : {0x0000u, 0x8000u, 0x8001u}) {
+      const uint32_t word = u << 16 | low;
+      float magnitude;
+      memcpy(&magnitude, &word, sizeof magnitude);
+      const float w = magnitude * steps;
+      const float shared = find(1, 1, &w, 4, 1, 1, ESP_BF16_AND_F16).scales[0];
+      const float again = shared * steps;
+      expect(find(1, 1, &again, 4, 1, 1, ESP_F16).scales[0] == shared, "f16 of %a",
+             static_cast<double>(shared));
+      expect(find(1, 1, &again, 4, 1, 1, ESP_BF16).scales[0] == shared, "bf16 of %a",
+             static_cast<double>(shared));
+      if (magnitude >= 0x1p-17f)
+        expect(find(1, 1, &w, 4, 1, 1, ESP_BF16).scales[0] == shared, "bf16 alone of %a",
+               static_cast<double>(magnitude));
+    }
+  }
+  const float dead = 0.0f;
+  expect(find(1, 1, &dead, 4, 1, 1, ESP_BF16_AND_F16).scales[0] == 0x1p-23f, "zeros alone");
 }
 
 CASE(codes_are_clamped_first_and_rounded_half_to_even) {

@@ -14,6 +14,7 @@ import espalier.report.Event;
 import espalier.report.Report;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
@@ -32,7 +33,8 @@ import picocli.CommandLine.Parameters;
       "  espalier compress MODEL --scheme W4A16 --data texts.jsonl -o OUT",
       "  espalier compress MODEL --scheme W8A16 --method rtn -o OUT",
       "  espalier compress MODEL --recipe recipe.yaml --data texts.jsonl -o OUT",
-      "  espalier compress MODEL --scheme W4A16 --memory-budget 6GB --dry-run"
+      "  espalier compress MODEL --scheme W4A16 --memory-budget 6GB --dry-run",
+      "  espalier compress MODEL --scheme W4A16 --data texts.jsonl --format compressed-tensors,gptq -o OUT"
     })
 final class CompressCommand implements Callable<Integer> {
   @Parameters(paramLabel = "MODEL", description = "Folder of a dense checkpoint.")
@@ -108,9 +110,12 @@ final class CompressCommand implements Callable<Integer> {
 
   @Option(
       names = "--format",
-      paramLabel = "NAME",
+      paramLabel = "NAMES",
       defaultValue = "compressed-tensors",
-      description = "compressed-tensors, or dense: quantized values in plain tensors.")
+      description = {
+        "compressed-tensors, gptq, gptq_v2, or dense: quantized values in plain tensors.",
+        "Several with commas between them come from one solve and lie in OUT/NAME."
+      })
   private String format;
 
   @Option(
@@ -158,7 +163,7 @@ final class CompressCommand implements Callable<Integer> {
             .data(data)
             .samples(samples)
             .maxLength(maxLength)
-            .format(OutputFormat.named(format))
+            .format(OutputFormat.list(format).toArray(OutputFormat[]::new))
             .shardBytes(shardBytes)
             .output(output)
             .restart(restart)
@@ -192,7 +197,7 @@ final class CompressCommand implements Callable<Integer> {
       result.put("output", output.toString());
       common.print(result);
     } else {
-      summarise(report);
+      summarise(report, OutputFormat.list(format));
     }
     return 0;
   }
@@ -220,7 +225,7 @@ final class CompressCommand implements Callable<Integer> {
     return 0;
   }
 
-  private void summarise(Report report) {
+  private void summarise(Report report, List<OutputFormat> formats) {
     long infos = report.events().stream().filter(e -> e.severity() == Event.Severity.INFO).count();
     long warnings = report.events().size() - infos;
     common
@@ -233,7 +238,8 @@ final class CompressCommand implements Callable<Integer> {
             report.facts().get("linears_compressed"),
             report.meanRelativeError(),
             warnings,
-            output.resolve("espalier-report.html"));
+            (formats.size() > 1 ? output.resolve(formats.get(0).text()) : output)
+                .resolve("espalier-report.html"));
     if (report.facts().get("quality") instanceof Map<?, ?> quality) {
       common
           .console()

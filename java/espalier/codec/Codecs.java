@@ -13,6 +13,7 @@ import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
@@ -25,7 +26,11 @@ import java.util.regex.PatternSyntaxException;
  */
 public final class Codecs {
   /** Every spelling of a quantized linear that we read and write. */
-  public static final List<LinearCodec> ALL = List.of(new PackQuantized(), new IntQuantized());
+  public static final List<LinearCodec> ALL =
+      List.of(new PackQuantized(), new IntQuantized(), GptqCodec.V1, GptqCodec.V2, new AwqCodec());
+
+  /** Those that compressed-tensors has, told apart by the names of their tensors. */
+  private static final List<LinearCodec> COMPRESSED_TENSORS = ALL.subList(0, 2);
 
   /**
    * What other tools store beside (fp8, bitsandbytes) or instead of (GPTQ, AWQ) a weight that only
@@ -48,23 +53,35 @@ public final class Codecs {
   private final boolean quantized;
   private final boolean outline;
   private final String configKey;
+  private final String place;
+  private final ModuleConfig modules; // null unless GPTQ or AWQ
+  private final List<LinearCodec> codecs;
   private final List<Group> groups = new ArrayList<>();
 
-  private Codecs(Checkpoint checkpoint, String configKey, JsonNode quantization, boolean outline) {
+  private Codecs(Checkpoint checkpoint, QuantizationFiles files, boolean outline) {
     this.checkpoint = checkpoint;
     this.outline = outline;
-    this.configKey = configKey;
+    this.configKey = files.declared();
+    this.place = files.object().place();
+    JsonNode quantization = files.object().json();
     this.quantized = !quantization.isMissingNode() && !quantization.isNull();
-    if (quantized) {
+    this.modules =
+        switch (QuantizationFiles.method(quantization)) {
+          case "gptq" -> new GptqConfig(files.object());
+          case "awq" -> new AwqConfig(files.object());
+          default -> null;
+        };
+    this.codecs = modules == null ? COMPRESSED_TENSORS : List.of(modules.codec());
+    if (quantized && modules == null) {
       readGroups(quantization);
     }
   }
 
   /**
-   * Reads {@code quantization_config} of a config.
+   * Reads {@code quantization_config} of a config, or the file beside it that stands for it.
    *
-   * @throws EspalierException (UNSUPPORTED) when the checkpoint is quantized in a way we cannot
-   *     read
+   * @throws EspalierException (INPUT) when it is malformed or contradicts the file beside it;
+   *     (UNSUPPORTED) when the checkpoint is quantized in a way we cannot read
    */
   public static Codecs of(Checkpoint checkpoint, ObjectNode config) {
     return of(checkpoint, config, false);
@@ -76,16 +93,12 @@ public final class Codecs {
    * @param outline whether dense weights and biases keep their stored type, so that no data is read
    */
   public static Codecs of(Checkpoint checkpoint, ObjectNode config, boolean outline) {
-    // The second is its name before 2025.
-    boolean old =
-        config.hasNonNull("compression_config") && !config.hasNonNull("quantization_config");
-    String key = old ? "compression_config" : "quantization_config";
-    return new Codecs(checkpoint, key, config.path(key), outline);
+    return new Codecs(checkpoint, QuantizationFiles.of(checkpoint, config), outline);
   }
 
-  /** Finds a codec by the name of its format. */
+  /** Finds a codec of compressed-tensors by the name of its format. */
   public static Optional<LinearCodec> named(String format) {
-    return ALL.stream().filter(codec -> codec.format().equals(format)).findFirst();
+    return COMPRESSED_TENSORS.stream().filter(codec -> codec.format().equals(format)).findFirst();
   }
 
   /** Returns whether the checkpoint says that it is quantized. */
@@ -93,7 +106,7 @@ public final class Codecs {
     return quantized;
   }
 
-  /** Returns the field of config.json that says so. */
+  /** Returns the field of config.json that says so, or the name of the file beside it. */
   public String configKey() {
     return configKey;
   }
@@ -158,13 +171,14 @@ public final class Codecs {
   }
 
   private String config() {
-    return checkpoint.folder().resolve("config.json") + ": " + configKey + ".";
+    return place;
   }
 
   private EspalierException unsupported(String what) {
     return EspalierException.unsupported(
         config() + what + " cannot be read by this version",
-        "Use a compressed-tensors pack-quantized or int-quantized, or a dense checkpoint.");
+        "Use a gptq, AWQ GEMM, compressed-tensors pack-quantized or int-quantized, or a dense"
+            + " checkpoint.");
   }
 
   /**
@@ -188,7 +202,7 @@ public final class Codecs {
 
   /** Returns whether the checkpoint holds the module in a quantized spelling we know. */
   public boolean spells(String module) {
-    return ALL.stream().anyMatch(codec -> codec.accepts(checkpoint, module));
+    return codecs.stream().anyMatch(codec -> codec.accepts(checkpoint, module));
   }
 
   /**
@@ -200,7 +214,7 @@ public final class Codecs {
   public Linear read(Context context, String module, boolean inOut) {
     Tensor bias =
         checkpoint.find(module + ".bias").map(stored -> widened(context, stored)).orElse(null);
-    for (LinearCodec codec : ALL) {
+    for (LinearCodec codec : codecs) {
       if (codec.accepts(checkpoint, module)) {
         return codec.decode(context, checkpoint, module, schemeOf(module, codec), bias);
       }
@@ -224,6 +238,9 @@ public final class Codecs {
   }
 
   private Scheme schemeOf(String module, LinearCodec codec) {
+    if (modules != null) {
+      return modules.scheme(module);
+    }
     Group best = null;
     int specificity = 0;
     for (Group group : groups) {
@@ -246,7 +263,7 @@ public final class Codecs {
   /** Returns the names of the tensors that {@link #read} uses for a module. */
   public List<String> tensorNames(String module) {
     Set<String> names = new LinkedHashSet<>();
-    for (LinearCodec codec : ALL) {
+    for (LinearCodec codec : codecs) {
       names.addAll(codec.names(checkpoint, module));
     }
     for (String suffix : List.of(".weight", ".bias")) {
@@ -255,5 +272,28 @@ public final class Codecs {
       }
     }
     return List.copyOf(names);
+  }
+
+  /**
+   * Returns the parameters of the model, from headers and shape tensors alone: every weight behind
+   * packed codes counts as one; scales, zero points and indices do not count.
+   *
+   * @throws EspalierException (INPUT) when a packed module is not described
+   */
+  public long parameters() {
+    Set<String> counted = new HashSet<>();
+    long sum = 0;
+    for (String name : checkpoint.names()) {
+      int dot = name.lastIndexOf('.');
+      String module = dot < 0 ? "" : name.substring(0, dot);
+      for (LinearCodec codec : codecs) {
+        if (codec.accepts(checkpoint, module) && counted.add(module)) {
+          sum += codec.weights(checkpoint, module, schemeOf(module, codec));
+          counted.addAll(codec.names(checkpoint, module));
+        }
+      }
+      sum += counted.contains(name) ? 0 : checkpoint.spec(name).orElseThrow().shape().elements();
+    }
+    return sum;
   }
 }

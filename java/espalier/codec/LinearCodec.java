@@ -33,6 +33,14 @@ public interface LinearCodec {
   /** Returns the names of a module's tensors in this checkpoint. */
   List<String> names(Checkpoint checkpoint, String module);
 
+  /**
+   * Returns how many weights a module of this checkpoint has, from headers and shape tensors alone.
+   * One a stored element, unless the codec packs.
+   */
+  default long weights(Checkpoint checkpoint, String module, Scheme scheme) {
+    return checkpoint.spec(module + ".weight").orElseThrow().shape().elements();
+  }
+
   /** Returns what {@link #encode} will write for a module of this shape, without its bias. */
   List<TensorSpec> declare(String module, Scheme scheme, long out, long in, DType scaleType);
 

@@ -63,12 +63,23 @@ public final class PackQuantized implements LinearCodec {
   }
 
   @Override
-  public Linear decode(
-      Context context, Checkpoint checkpoint, String module, Scheme scheme, Tensor bias) {
+  public long weights(Checkpoint checkpoint, String module, Scheme scheme) {
+    Tensor shape = shape(checkpoint, module);
+    return shape.buffer().getLong(0) * shape.buffer().getLong(Long.BYTES);
+  }
+
+  private static Tensor shape(Checkpoint checkpoint, String module) {
     Tensor shape = checkpoint.get(module + SHAPE);
     if (shape.dtype() != DType.I64 || shape.elements() != 2) {
       throw malformed(module + SHAPE, shape, "I64[2]");
     }
+    return shape;
+  }
+
+  @Override
+  public Linear decode(
+      Context context, Checkpoint checkpoint, String module, Scheme scheme, Tensor bias) {
+    Tensor shape = shape(checkpoint, module);
     long out = shape.buffer().getLong(0);
     long in = shape.buffer().getLong(Long.BYTES);
     Tensor packed = checkpoint.get(module + PACKED);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
-import espalier.kernel.Convert;
 import espalier.kernel.Eager;
 import espalier.kernel.Ops;
+import espalier.kernel.ScaleType;
 import espalier.kernel.Variants;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
@@ -282,7 +282,8 @@ public final class Compression implements AutoCloseable {
     double preparing = (System.nanoTime() - start) * 1e-9;
     report.timings().add(Phase.SOLVE, planned.name(), preparing);
     try (Context.Scope scope = context.scope()) {
-      DType scaleType = linear instanceof Dense dense ? dense.matrix().dtype() : DType.F32;
+      DType stored = linear instanceof Dense dense ? dense.matrix().dtype() : DType.F32;
+      ScaleType scaleType = OutputFormat.scaleType(plan.formats(), stored);
       long rows = memory == null ? 0 : memory.panelRows();
       LinearResult result =
           report
@@ -303,10 +304,9 @@ public final class Compression implements AutoCloseable {
   private Linear keep(Context.Scope scope, Quantized result, Linear before) {
     if (plan.dense()) {
       Dense original = (Dense) before;
+      DType type = original.matrix().dtype();
       return new Dense(
-          outlive(
-              scope,
-              Convert.fromFloat(context, denseLike(original, result), original.matrix().dtype())),
+          outlive(scope, DenseSpelling.matrix(context, result, original.inOut(), type)),
           original.inOut(),
           result.bias());
     }
@@ -319,11 +319,6 @@ public final class Compression implements AutoCloseable {
         null,
         result.scaleType(),
         result.bias());
-  }
-
-  private Tensor denseLike(Dense original, Quantized result) {
-    Tensor values = result.weight(context);
-    return original.inOut() ? new Dense(values, true, null).weight(context) : values;
   }
 
   private Tensor outlive(Context.Scope scope, Tensor tensor) {

@@ -25,6 +25,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 
 /**
  * A plan carried out: checks, block loop, output, and the proof that the output is what was
@@ -119,31 +120,37 @@ public final class CompressionRun {
   }
 
   private void write(PartialFolder partial, long shardBytes, List<int[]> texts, Journal journal) {
-    try (Output output =
-            new Output(context, model, plan, report, partial, shardBytes, journal.tensors());
+    try (Outputs outputs =
+            new Outputs(context, model, plan, report, partial, shardBytes, journal.tensors());
         Compression compression = new Compression(context, model, plan, report, listener)) {
-      journal.attach(output, report);
+      journal.attach(outputs, report);
       int[] proofText = proofText(texts);
       if (memory != null) {
         memory.events().forEach(report::event);
         compression.within(memory, partial.path(), proofText);
       }
-      compression.run(texts, output, journal);
+      compression.run(texts, outputs, journal);
       listener.checkCancelled();
-      output.complete(
-          ModelCard.of(
-              model.checkpoint(), plan.summary(), plan.recipeText(), Version.TEXT, hashes(model)));
+      outputs.complete(
+          format ->
+              ModelCard.of(
+                  model.checkpoint(),
+                  plan.summary(),
+                  format,
+                  plan.recipeText(),
+                  Version.TEXT,
+                  hashes(model)));
       listener.checkCancelled();
-      report
-          .timings()
-          .run(
-              Phase.PROVE,
-              "",
-              () -> prove(output.sealed(), proofText, compression.witnessLogits()));
-      report.fact("size", SizeBreakdown.of(model, plan, output.sealed()));
-      inspection.accept(output.sealed());
+      for (Path sealed : outputs.sealed()) {
+        report
+            .timings()
+            .run(Phase.PROVE, "", () -> prove(sealed, proofText, compression.witnessLogits()));
+      }
+      Path first = outputs.sealed().get(0);
+      report.fact("size", SizeBreakdown.of(model, plan, first));
+      inspection.accept(first);
       report.fact("peak_resident_bytes", Resident.peakBytes());
-      output.addReport();
+      outputs.addReport();
     }
     partial.publish();
   }
@@ -189,7 +196,7 @@ public final class CompressionRun {
     report.fact("source_sha256", hashes(model));
     report.fact("recipe", plan.recipeText());
     report.fact(
-        "format", plan.dense() ? "dense" : "compressed-tensors " + plan.spellings().format());
+        "format", plan.formats().stream().map(this::described).collect(Collectors.joining(", ")));
     report.fact("state_dtype", model.stateType().name());
     report.fact("compute_precision", "fp32");
     report.fact("threads", context.threads());
@@ -200,6 +207,12 @@ public final class CompressionRun {
       report.fact("predicted_peak_bytes", memory.peakBytes());
       memory.budget().ifPresent(bytes -> report.fact("memory_budget_bytes", bytes));
     }
+  }
+
+  private String described(OutputFormat format) {
+    return format == OutputFormat.COMPRESSED_TENSORS
+        ? format.text() + " " + plan.spellings().format()
+        : format.text();
   }
 
   /** Returns the name a folder goes by, also when it is given as "." or "..". */

@@ -8,6 +8,7 @@ import espalier.internal.Json;
 import espalier.layer.Scheme;
 import espalier.model.Model;
 import espalier.report.Event;
+import espalier.tensor.DType;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -70,9 +71,10 @@ public final class DryRun {
       linears.add(stored);
       if (planned.isCompressed()) {
         replaced.add(stored);
-        int scaleBits = Output.scaleType(weight.dtype()).bits();
+        DType type = DenseSpelling.type(weight.dtype());
+        int scaleBits = OutputFormat.scaleType(plan.formats(), type).stored().bits();
         Scheme scheme = planned.scheme();
-        double bits = plan.dense() ? scaleBits : scheme.bitsPerWeight(planned.in(), scaleBits);
+        double bits = plan.dense() ? type.bits() : scheme.bitsPerWeight(planned.in(), scaleBits);
         rows.add(new Row(planned, bits));
       } else {
         kept.add(new Kept(weight, planned.reason()));

@@ -2,6 +2,7 @@
 package espalier.compress;
 
 import espalier.kernel.Quantize;
+import espalier.kernel.ScaleType;
 import espalier.layer.Scheme;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
@@ -14,7 +15,7 @@ import espalier.tensor.Tensor;
  * @param bias F32 [out] or null, passed through
  * @param scheme bits, symmetry and group
  * @param range how the range of a group is found
- * @param scaleType type the scales will be stored in
+ * @param scaleType what scales are rounded to: exact in every format of the output
  * @param statistics of the input, or null when the algorithm asked for none
  */
 public record LinearInput(
@@ -23,5 +24,17 @@ public record LinearInput(
     Tensor bias,
     Scheme scheme,
     Quantize.Range range,
-    DType scaleType,
-    Statistics statistics) {}
+    ScaleType scaleType,
+    Statistics statistics) {
+  /** Creates an input whose scales only have to be exact in one stored type. */
+  public LinearInput(
+      String name,
+      Tensor weight,
+      Tensor bias,
+      Scheme scheme,
+      Quantize.Range range,
+      DType scaleType,
+      Statistics statistics) {
+    this(name, weight, bias, scheme, range, ScaleType.of(scaleType), statistics);
+  }
+}

@@ -34,7 +34,12 @@ final class ModelCard {
    * @param hashes name to SHA-256 of what went in
    */
   static String of(
-      Checkpoint source, String method, String recipe, String version, Map<String, String> hashes) {
+      Checkpoint source,
+      String method,
+      OutputFormat format,
+      String recipe,
+      String version,
+      Map<String, String> hashes) {
     String name = source.folder().getFileName().toString();
     StringBuilder card = new StringBuilder();
     Optional<String> tag = find(source, FRONT_MATTER_LICENCE);
@@ -42,7 +47,7 @@ final class ModelCard {
     tag.ifPresent(licence -> card.append("license: ").append(licence).append('\n'));
     card.append("base_model: ").append(name).append('\n');
     card.append("base_model_relation: quantized\n");
-    card.append("tags:\n- espalier\n- compressed-tensors\n---\n\n");
+    card.append("tags:\n- espalier\n- ").append(tag(format)).append("\n---\n\n");
     card.append("# ").append(name).append(", compressed\n\n");
     card.append("Made from `").append(name).append("` by Espalier ").append(version);
     card.append(" (").append(method).append(").\n\n");
@@ -55,6 +60,10 @@ final class ModelCard {
                 card.append("| ").append(what).append(" | `").append(hash).append("` |\n"));
     card.append("\nErrors of every layer and all events: `espalier-report.json`.\n");
     return card.toString();
+  }
+
+  private static String tag(OutputFormat format) {
+    return format.isGptq() ? OutputFormat.GPTQ.text() : format.text();
   }
 
   private static String licence(Checkpoint source, Optional<String> tag) {

@@ -2,24 +2,18 @@
 package espalier.compress;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.checkpoint.Checkpoint;
 import espalier.checkpoint.CheckpointWriter;
 import espalier.checkpoint.PartialFolder;
 import espalier.checkpoint.TensorSpec;
-import espalier.codec.ActivationArgs;
 import espalier.internal.Json;
-import espalier.layer.Dense;
 import espalier.layer.Linear;
-import espalier.layer.Quantized;
-import espalier.layer.Scheme;
 import espalier.model.Model;
 import espalier.report.Event;
 import espalier.report.HtmlReport;
 import espalier.report.Report;
 import espalier.tensor.Context;
-import espalier.tensor.DType;
 import espalier.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.HashMap;
@@ -34,13 +28,12 @@ import java.util.Set;
  * visible under the output's name before the folder it writes into is published.
  */
 final class Output implements DurableSink, AutoCloseable {
-  /** The version of compressed-tensors whose config and layout we write. */
-  private static final String FORMAT_VERSION = "0.20.0";
-
   private final Context context;
   private final Model model;
   private final Plan plan;
   private final Report report;
+  private final OutputFormat format;
+  private final OutputSpelling spelling;
   private final CheckpointWriter writer;
   private final Set<String> replaced = new LinkedHashSet<>();
   private Checkpoint earlier;
@@ -48,13 +41,15 @@ final class Output implements DurableSink, AutoCloseable {
   /**
    * Declares every tensor.
    *
-   * @param folder to write into; not owned
+   * @param folder to write into: its payload, or a folder of the format's name in it where there
+   *     are several formats; not owned
    * @param written checksums of the tensors that an earlier process left there, null to begin anew
    */
   Output(
       Context context,
       Model model,
       Plan plan,
+      OutputFormat format,
       Report report,
       PartialFolder folder,
       long shardBytes,
@@ -63,8 +58,11 @@ final class Output implements DurableSink, AutoCloseable {
     this.model = model;
     this.plan = plan;
     this.report = report;
-    Map<String, List<TensorSpec>> spellings = spellings(model, plan);
-    this.writer = CheckpointWriter.in(folder, "", shardBytes);
+    this.format = format;
+    this.spelling = OutputSpelling.of(format, plan, model, report::event);
+    Map<String, List<TensorSpec>> spellings = spellings(model, plan, spelling);
+    this.writer =
+        CheckpointWriter.in(folder, plan.formats().size() > 1 ? format.text() : "", shardBytes);
     try {
       Checkpoint source = model.checkpoint();
       Set<String> unknown = Set.copyOf(model.unknownTensors());
@@ -77,7 +75,7 @@ final class Output implements DurableSink, AutoCloseable {
           replaced.add(name);
         }
         if (unknown.contains(name)) {
-          report.event(
+          note(
               Event.info(
                   "copied-verbatim", name, "not part of the model; carried over byte for byte"));
         }
@@ -95,7 +93,7 @@ final class Output implements DurableSink, AutoCloseable {
   }
 
   /** Returns, for every stored weight that changes its spelling, the tensors that replace it. */
-  static Map<String, List<TensorSpec>> spellings(Model model, Plan plan) {
+  static Map<String, List<TensorSpec>> spellings(Model model, Plan plan, OutputSpelling spelling) {
     Map<String, List<TensorSpec>> spellings = new HashMap<>();
     for (PlannedLinear planned : plan.linears()) {
       if (!planned.isCompressed()) {
@@ -103,32 +101,13 @@ final class Output implements DurableSink, AutoCloseable {
       }
       String stored = model.storedName(planned.name());
       TensorSpec weight = model.checkpoint().spec(stored + ".weight").orElseThrow();
-      spellings.put(
-          weight.name(),
-          plan.dense()
-              ? List.of(new TensorSpec(weight.name(), denseType(weight.dtype()), weight.shape()))
-              : plan.spellings()
-                  .of(planned.scheme())
-                  .declare(
-                      stored,
-                      planned.scheme(),
-                      planned.out(),
-                      planned.in(),
-                      scaleType(weight.dtype())));
+      spellings.put(weight.name(), spelling.declare(stored, planned, weight));
     }
     return spellings;
   }
 
-  /** Returns the type the model computes with: what the kernels cannot read was widened to F32. */
-  static DType scaleType(DType stored) {
-    return switch (stored) {
-      case F16, BF16 -> stored;
-      default -> DType.F32;
-    };
-  }
-
-  private static DType denseType(DType stored) {
-    return scaleType(stored);
+  OutputFormat format() {
+    return format;
   }
 
   @Override
@@ -138,26 +117,14 @@ final class Output implements DurableSink, AutoCloseable {
     }
     String stored = model.storedName(name);
     try (Context.Scope scope = context.scope()) {
-      if (linear instanceof Quantized quantized) {
-        plan.spellings()
-            .of(quantized.scheme())
-            .encode(context, stored, quantized)
-            .forEach(writer::write);
-      } else if (linear instanceof Dense dense) {
-        writer.write(stored + ".weight", dense.matrix());
-      }
+      TensorSpec weight = model.checkpoint().spec(stored + ".weight").orElseThrow();
+      spelling.encode(context, stored, linear, weight).forEach(writer::write);
     }
   }
 
   @Override
   public Linear restored(PlannedLinear planned, Linear before) {
-    String stored = model.storedName(planned.name());
-    if (plan.dense()) {
-      return new Dense(earlier.get(stored + ".weight"), ((Dense) before).inOut(), before.bias());
-    }
-    return plan.spellings()
-        .of(planned.scheme())
-        .decode(context, earlier, stored, planned.scheme(), before.bias());
+    return spelling.decode(context, earlier, model.storedName(planned.name()), planned, before);
   }
 
   @Override
@@ -183,9 +150,10 @@ final class Output implements DurableSink, AutoCloseable {
     writer.copyCompanions(source);
     for (Path companion : source.companions()) {
       String name = source.folder().relativize(companion).toString();
-      report.event(Event.info("file-copied", name, "carried over unchanged"));
+      note(Event.info("file-copied", name, "carried over unchanged"));
     }
-    writer.text("config.json", config(model, plan));
+    writer.text("config.json", config(model, plan, spelling));
+    spelling.files().forEach((name, json) -> writer.text(name, pretty(json)));
     writer.text("README.md", card);
     writer.seal();
   }
@@ -203,52 +171,20 @@ final class Output implements DurableSink, AutoCloseable {
   }
 
   /** Returns the text of config.json. */
-  static String config(Model model, Plan plan) {
+  static String config(Model model, Plan plan, OutputSpelling spelling) {
     ObjectNode config = model.checkpoint().json("config.json").orElseThrow().deepCopy();
-    if (!plan.dense() && plan.compressed() > 0) {
-      config.set("quantization_config", quantization(plan));
+    ObjectNode quantization = plan.compressed() > 0 ? spelling.config() : null;
+    if (quantization != null) {
+      config.set("quantization_config", quantization);
     }
     return pretty(config);
   }
 
-  /**
-   * Returns the config entry as compressed-tensors writes it: sorted keys, only fields that matter.
-   */
-  private static ObjectNode quantization(Plan plan) {
-    ObjectNode root = Json.STRICT.createObjectNode();
-    ObjectNode groups = root.putObject("config_groups");
-    int index = 0;
-    for (Map.Entry<Scheme, List<String>> entry : plan.targets().entrySet()) {
-      Scheme scheme = entry.getKey();
-      ObjectNode group = groups.putObject("group_" + index++);
-      group.put("format", plan.spellings().of(scheme).format());
-      ActivationArgs.put(scheme, group);
-      group.putNull("output_activations");
-      ArrayNode targets = group.putArray("targets");
-      entry.getValue().forEach(targets::add);
-      ObjectNode weights = group.putObject("weights");
-      weights.put("dynamic", false);
-      if (scheme.groupSize() == 0) {
-        weights.putNull("group_size");
-      } else {
-        weights.put("group_size", scheme.groupSize());
-      }
-      weights.put("num_bits", scheme.bits());
-      weights.put("strategy", scheme.groupSize() == 0 ? "channel" : "group");
-      weights.put("symmetric", scheme.symmetric());
-      weights.put("type", "int");
+  /** Reports what is true of every format's folder once, not once a folder. */
+  private void note(Event event) {
+    if (format == plan.formats().get(0)) {
+      report.event(event);
     }
-    root.put("format", plan.spellings().format());
-    root.putNull("global_compression_ratio");
-    ArrayNode ignore = root.putArray("ignore");
-    plan.ignored().forEach(ignore::add);
-    root.putNull("kv_cache_scheme");
-    root.put("quant_method", "compressed-tensors");
-    root.put("quantization_status", "compressed");
-    root.putObject("sparsity_config");
-    root.putObject("transform_config");
-    root.put("version", FORMAT_VERSION);
-    return root;
   }
 
   static String pretty(ObjectNode node) {

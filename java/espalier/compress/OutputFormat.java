@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
+import espalier.kernel.ScaleType;
 import espalier.report.EspalierException;
+import espalier.tensor.DType;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.Collectors;
 
 /** How compressed linears are spelled in the output. */
 public enum OutputFormat {
@@ -9,9 +15,24 @@ public enum OutputFormat {
    * compressed-tensors {@code pack-quantized} or {@code int-quantized}: really small, read by vLLM,
    * transformers and us.
    */
-  COMPRESSED_TENSORS,
+  COMPRESSED_TENSORS("compressed-tensors"),
+  /** GPTQ, zero points less one (v1): what GPTQModel, vLLM and transformers expect unless told. */
+  GPTQ("gptq"),
+  /** GPTQ, zero points as they are (v2): read by GPTQModel and us. */
+  GPTQ_V2("gptq_v2"),
   /** Plain dense tensors that hold the quantized values: read by everything, not smaller. */
-  DENSE;
+  DENSE("dense");
+
+  private final String text;
+
+  OutputFormat(String text) {
+    this.text = text;
+  }
+
+  /** Returns the name users type, which is also the folder's where several are written. */
+  public String text() {
+    return text;
+  }
 
   /**
    * Finds a format by the name users type.
@@ -19,12 +40,55 @@ public enum OutputFormat {
    * @throws EspalierException (USAGE) naming the known ones
    */
   public static OutputFormat named(String name) {
-    return switch (name) {
-      case "compressed-tensors", "pack-quantized" -> COMPRESSED_TENSORS;
-      case "dense" -> DENSE;
-      default ->
-          throw EspalierException.usage(
-              "unknown output format '" + name + "'", "Use compressed-tensors or dense.");
-    };
+    if (name.equals("pack-quantized")) {
+      return COMPRESSED_TENSORS;
+    }
+    return Arrays.stream(values())
+        .filter(format -> format.text.equals(name))
+        .findFirst()
+        .orElseThrow(
+            () ->
+                EspalierException.usage(
+                    "unknown output format '" + name + "'",
+                    "Use one or more of "
+                        + Arrays.stream(values()).map(f -> f.text).collect(Collectors.joining(", "))
+                        + "."));
+  }
+
+  /**
+   * Reads formats with commas between them.
+   *
+   * @throws EspalierException (USAGE) for one that is unknown or named twice
+   */
+  public static List<OutputFormat> list(String names) {
+    List<OutputFormat> formats = new ArrayList<>();
+    for (String name : names.split(",", -1)) {
+      OutputFormat format = named(name.strip());
+      if (formats.contains(format)) {
+        throw EspalierException.usage(
+            "output format " + format.text + " is named twice", "Name each format once.");
+      }
+      formats.add(format);
+    }
+    return List.copyOf(formats);
+  }
+
+  /** Returns whether this is GPTQ, whose scales are F16 whatever the model's type is. */
+  boolean isGptq() {
+    return this == GPTQ || this == GPTQ_V2;
+  }
+
+  /**
+   * Returns what scales are rounded to, so that every format holds them exactly.
+   *
+   * @param stored type of the dense weight
+   */
+  static ScaleType scaleType(List<OutputFormat> formats, DType stored) {
+    ScaleType own = ScaleType.of(stored);
+    if (formats.stream().noneMatch(OutputFormat::isGptq)) {
+      return own;
+    }
+    // A BF16 model computes with BF16 scales, whatever the file holds: more bits would be lost.
+    return own == ScaleType.BF16 ? ScaleType.BF16_AND_F16 : ScaleType.F16;
   }
 }

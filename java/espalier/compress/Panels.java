@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
+import espalier.kernel.ScaleType;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
 import espalier.report.Event;
 import espalier.tensor.Context;
-import espalier.tensor.DType;
 import espalier.tensor.Tensor;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -19,11 +19,15 @@ import java.util.Set;
  *
  * @param planned what to do
  * @param linear the stored form
- * @param scaleType type the scales will be stored in
+ * @param scaleType what scales are rounded to
  * @param statistics of the input, or null
  */
 record Panels(
-    PlannedLinear planned, Linear linear, DType scaleType, Statistics statistics, Context context) {
+    PlannedLinear planned,
+    Linear linear,
+    ScaleType scaleType,
+    Statistics statistics,
+    Context context) {
   /** Returns the result for panels of {@code rows} rows; 0 solves the whole at once. */
   LinearResult solve(long rows) {
     if (rows == 0 || rows >= planned.out()) {

@@ -16,6 +16,7 @@ import espalier.recipe.Targets.Assignment;
 import espalier.recipe.Targets.Module;
 import espalier.report.EspalierException;
 import espalier.report.Event;
+import espalier.tensor.DType;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -35,7 +36,7 @@ public final class Plan {
   private final Spellings spellings;
   private final List<String> ignored;
   private final List<Event> events;
-  private final OutputFormat format;
+  private final List<OutputFormat> formats;
   private final String recipeText;
 
   private Plan(
@@ -44,14 +45,14 @@ public final class Plan {
       Spellings spellings,
       List<String> ignored,
       List<Event> events,
-      OutputFormat format,
+      List<OutputFormat> formats,
       String recipeText) {
     this.linears = linears;
     this.targets = targets;
     this.spellings = spellings;
     this.ignored = ignored;
     this.events = events;
-    this.format = format;
+    this.formats = formats;
     this.recipeText = recipeText;
   }
 
@@ -62,11 +63,11 @@ public final class Plan {
    * @throws EspalierException (USAGE) for what the recipe gets wrong about this model,
    *     (UNSUPPORTED) for what this version cannot do, (INPUT) when the model is quantized already
    */
-  public static Plan of(Model model, Recipe recipe, OutputFormat format, String recipeText) {
+  public static Plan of(Model model, Recipe recipe, List<OutputFormat> formats, String recipeText) {
     if (model.codecs().quantized()) {
       throw EspalierException.input(
           model.checkpoint().folder()
-              + " is already quantized (config.json has a "
+              + " is already quantized (it has a "
               + model.codecs().configKey()
               + ")",
           "Give the dense checkpoint it was made from; quantizing twice loses quality unseen.");
@@ -100,7 +101,7 @@ public final class Plan {
       throw EspalierException.usage(
           "the recipe compresses nothing in this model", "Check its targets and ignore lists.");
     }
-    if (format != OutputFormat.DENSE) {
+    if (formats.contains(OutputFormat.COMPRESSED_TENSORS)) {
       warnOfConv1d(model, linears, events);
     } else {
       Activation.warnOfDense(linears.values(), events);
@@ -112,8 +113,9 @@ public final class Plan {
             Spellings.of(used),
             ignored(model, resolution, linears),
             List.copyOf(events),
-            format,
+            List.copyOf(formats),
             recipeText);
+    plan.refuseMisfits(model);
     return plan;
   }
 
@@ -133,6 +135,27 @@ public final class Plan {
                         name,
                         "transformers cannot read packed Conv1D layers (GPT-2) and would start them"
                             + " at random; use --format dense for it")));
+  }
+
+  /** Every format must hold the one result exactly: no format rounds again. */
+  private void refuseMisfits(Model model) {
+    for (PlannedLinear planned : linears.values()) {
+      if (!planned.isCompressed()) {
+        continue;
+      }
+      if (formats.stream().anyMatch(OutputFormat::isGptq)) {
+        GptqSpelling.require(planned);
+      }
+      boolean narrow =
+          model.linears().get(planned.name()) instanceof Dense dense
+              && dense.matrix().dtype() != DType.F32;
+      if (narrow && formats.size() > 1 && formats.contains(OutputFormat.DENSE)) {
+        throw EspalierException.usage(
+            "the dense format of a 16-bit model rounds the quantized weights once more, so that it"
+                + " is another model than the packed formats",
+            "Write --format dense in a run of its own.");
+      }
+    }
   }
 
   private static List<Module> modules(Model model) {
@@ -342,8 +365,14 @@ public final class Plan {
     return recipeText;
   }
 
+  /** Returns the formats of the output, at least one. */
+  List<OutputFormat> formats() {
+    return formats;
+  }
+
+  /** Returns whether the model computes with dense results: there is no packed format. */
   boolean dense() {
-    return format == OutputFormat.DENSE;
+    return formats.equals(List.of(OutputFormat.DENSE));
   }
 
   /** Returns how many linears are compressed. */

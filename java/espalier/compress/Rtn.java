@@ -81,7 +81,7 @@ public record Rtn(Quantize.Ties ties) implements LinearMethod {
         scales,
         input.scheme().symmetric() ? null : zeros,
         null,
-        input.scaleType(),
+        input.scaleType().stored(),
         input.bias());
   }
 

@@ -20,6 +20,7 @@ import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.stream.Collectors;
 import java.util.zip.CRC32C;
 
 /**
@@ -64,7 +65,9 @@ record RunInputs(Map<String, String> facts, Map<String, Long> weights) {
     StringBuilder linears = new StringBuilder();
     plan.linears().forEach(planned -> linears.append(planned).append('\n'));
     facts.put("plan", RunState.sha256(linears.toString()));
-    facts.put("output format", plan.dense() ? "dense" : "compressed-tensors");
+    facts.put(
+        "output format",
+        plan.formats().stream().map(OutputFormat::text).collect(Collectors.joining(",")));
     facts.put("shard size", Long.toString(request.shardBytes()));
     facts.put("seed", Long.toString(request.seed()));
     facts.put("calibration tokens", TokenStream.sha256(request.texts().toArray(int[][]::new)));

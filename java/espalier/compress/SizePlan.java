@@ -34,30 +34,43 @@ public record SizePlan(Map<String, Long> files) {
    * @param shardBytes the most tensor data in one weight file
    */
   public static SizePlan of(Model model, Plan plan, long shardBytes) {
+    Map<String, Long> files = new LinkedHashMap<>();
+    for (OutputFormat format : plan.formats()) {
+      String place = plan.formats().size() > 1 ? format.text() + "/" : "";
+      files(model, plan, format, shardBytes).forEach((name, size) -> files.put(place + name, size));
+    }
+    return new SizePlan(files);
+  }
+
+  private static Map<String, Long> files(
+      Model model, Plan plan, OutputFormat format, long shardBytes) {
     Checkpoint source = model.checkpoint();
-    Map<String, List<TensorSpec>> spellings = Output.spellings(model, plan);
+    OutputSpelling spelling = OutputSpelling.of(format, plan, model, event -> {});
+    Map<String, List<TensorSpec>> spellings = Output.spellings(model, plan, spelling);
     List<TensorSpec> specs = new ArrayList<>();
     for (String name : source.names()) {
-      List<TensorSpec> spelling = spellings.get(name);
-      specs.addAll(spelling == null ? List.of(source.spec(name).orElseThrow()) : spelling);
+      List<TensorSpec> replacing = spellings.get(name);
+      specs.addAll(replacing == null ? List.of(source.spec(name).orElseThrow()) : replacing);
     }
     Map<String, Long> files =
         new LinkedHashMap<>(
             ShardPlan.of(specs, "model", shardBytes, CheckpointWriter.METADATA).sizes());
-    files.put("config.json", bytes(Output.config(model, plan)));
+    files.put("config.json", bytes(Output.config(model, plan, spelling)));
     files.put(
         "README.md",
         bytes(
             ModelCard.of(
                 source,
                 plan.summary(),
+                format,
                 plan.recipeText(),
                 Version.TEXT,
                 CompressionRun.hashes(model))));
     for (Path companion : source.companions()) {
       files.put(source.folder().relativize(companion).toString(), size(companion));
     }
-    return new SizePlan(files);
+    spelling.files().forEach((name, json) -> files.put(name, bytes(Output.pretty(json))));
+    return files;
   }
 
   /** Returns the size of the whole output but for {@link #NOT_COUNTED}. */

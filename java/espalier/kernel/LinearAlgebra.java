@@ -141,7 +141,7 @@ public final class LinearAlgebra {
       boolean symmetric,
       long group,
       Tensor fixedGroup,
-      DType scaleType,
+      ScaleType scaleType,
       Tensor scales,
       Tensor zeros,
       Tensor codes) {

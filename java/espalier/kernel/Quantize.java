@@ -48,7 +48,7 @@ public final class Quantize {
    *
    * @param weight F32 [rows, columns]
    * @param group columns per group, a divisor of columns
-   * @param scaleType type the scales will be stored in; they are rounded to it here
+   * @param scaleType what the scales are rounded to
    * @param scales F32 [rows, columns / group]
    * @param zeros I8 of the same shape; all 0 when symmetric
    */
@@ -58,7 +58,7 @@ public final class Quantize {
       int bits,
       boolean symmetric,
       long group,
-      DType scaleType,
+      ScaleType scaleType,
       Range range,
       Tensor scales,
       Tensor zeros) {

@@ -57,6 +57,11 @@ public record Quantized(
     return weight;
   }
 
+  /** Returns the same with its scales to be stored in another type that holds them exactly. */
+  public Quantized withScaleType(DType type) {
+    return new Quantized(scheme, inFeatures, codes, scales, zeros, groupIndex, type, bias);
+  }
+
   /** Returns the scales in the type they are stored in, in the context's current scope. */
   public Tensor storedScales(Context context) {
     return scaleType == DType.F32 ? scales : Convert.fromFloat(context, scales, scaleType);

@@ -110,7 +110,7 @@ final class QualityBench implements AutoCloseable {
       Model model = espalier.model();
       String text = recipeOf.apply(model);
       Recipe recipe = Recipe.parse(text, source, Modifiers.REGISTRY);
-      Plan plan = Plan.of(model, recipe, OutputFormat.COMPRESSED_TENSORS, text);
+      Plan plan = Plan.of(model, recipe, List.of(OutputFormat.COMPRESSED_TENSORS), text);
       Report report = new Report(Listener.NONE);
       try (Compression compression =
           new Compression(espalier.context(), model, plan, report, Listener.NONE)) {

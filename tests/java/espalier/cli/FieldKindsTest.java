@@ -133,8 +133,8 @@ class FieldKindsTest {
   void theFieldThatSaysQuantizedIsNamed() {
     TinyModels model = TinyModels.llama().fill();
     for (String field : List.of("quantization_config", "compression_config")) {
-      model.with(field, java.util.Map.of("quant_method", "gptq"));
-      refused(eval(model), 4, field, "gptq");
+      model.with(field, java.util.Map.of("quant_method", "bitsandbytes"));
+      refused(eval(model), 4, field, "bitsandbytes");
       model.without(field);
     }
   }

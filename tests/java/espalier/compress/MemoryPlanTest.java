@@ -49,7 +49,8 @@ class MemoryPlanTest {
         Model opened = Model.open(model, context)) {
       String method = scheme.startsWith("W8") ? "rtn" : "gptq";
       ShortForm form = ShortForm.of(scheme, method, group, Modifiers.REGISTRY);
-      Plan plan = Plan.of(opened, form.recipe(), OutputFormat.COMPRESSED_TENSORS, form.yaml());
+      Plan plan =
+          Plan.of(opened, form.recipe(), List.of(OutputFormat.COMPRESSED_TENSORS), form.yaml());
       List<int[]> texts = plan.needsCalibration() ? texts() : List.of();
       Workload work = Workload.of(texts);
       MemoryPlan memory =
@@ -103,7 +104,8 @@ class MemoryPlanTest {
     try (Context context = Context.cpu(1);
         Model opened = Model.open(model, context)) {
       ShortForm form = ShortForm.of("W4A16", "gptq", 4, Modifiers.REGISTRY);
-      Plan plan = Plan.of(opened, form.recipe(), OutputFormat.COMPRESSED_TENSORS, form.yaml());
+      Plan plan =
+          Plan.of(opened, form.recipe(), List.of(OutputFormat.COMPRESSED_TENSORS), form.yaml());
       Workload work = Workload.of(texts());
       long base = 300_000_000;
       EspalierException refused =
@@ -128,7 +130,8 @@ class MemoryPlanTest {
     try (Context context = Context.cpu(1);
         Model opened = Model.outline(model, context)) {
       ShortForm form = ShortForm.of("W4A16", "gptq", null, Modifiers.REGISTRY);
-      Plan plan = Plan.of(opened, form.recipe(), OutputFormat.COMPRESSED_TENSORS, form.yaml());
+      Plan plan =
+          Plan.of(opened, form.recipe(), List.of(OutputFormat.COMPRESSED_TENSORS), form.yaml());
       Workload work = Workload.atMost(64, 512);
       MemoryPlan free = MemoryPlan.above(0, opened, plan, work, OptionalLong.empty());
       assertFalse(free.spilled() || free.panelRows() > 0 || free.released());
