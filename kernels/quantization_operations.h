@@ -74,12 +74,13 @@ struct range_options {
   double mse_shrink;
   double mse_norm;
   int32_t mse_patience;
+  int32_t tell_ties;
 };
 // scales, zeros: cols / group entries.
 using quantize_range_kernel = void(int64_t cols, int64_t group, const float* w,
                                    const range_options* options, float* scales, int8_t* zeros);
-// zeros may be null. shifter: 0, or tie_shifter(bits) of layout/affine.h to tell
-// ties.
+// zeros may be null. shifter: 0, or tie_shifter(bits) of layout/affine.h to tell ties; with zeros
+// ties are told by exact_code there, and the shifter only says so.
 using quantize_nearest_kernel = void(int64_t cols, const float* w, int32_t bits, float shifter,
                                      int64_t group, const float* scales, const int8_t* zeros,
                                      int8_t* codes);

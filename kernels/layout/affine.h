@@ -52,6 +52,17 @@ static inline float quantize_code(float w, float scale, float zero, float low, f
   return round_half_even(snap_to_tie(clamp(w / scale + zero, low, high), shifter));
 }
 
+// The code of the exact quotient: half to even where w / scale + zero is a tie, and nowhere else.
+// With a zero point no weight of a group need be a tie, so there is none to tell from its
+// neighbours: fp64 (error below 2^-44 of the code) leaves true ties true and the others alone.
+static inline float exact_code(float w, float scale, float zero, float low, float high) {
+  const double shifter = 6755399441055744.0;  // 1.5 * 2^52
+  const double x = static_cast<double>(w) / static_cast<double>(scale) + static_cast<double>(zero);
+  const double raised = x > static_cast<double>(low) ? x : static_cast<double>(low);
+  const double clamped = raised < static_cast<double>(high) ? raised : static_cast<double>(high);
+  return static_cast<float>((clamped + shifter) - shifter);
+}
+
 static inline uint32_t bits_of(float x) {
   uint32_t u;
   memcpy(&u, &x, sizeof u);
@@ -86,19 +97,28 @@ static inline float round_scale(float x, esp_dtype dtype) {
   return x;
 }
 
-// Scale and zero of values in [low, high], low <= 0 <= high. A group of zeros alone has zero 0, as
+// Scale and zero of values in [low, high], low <= 0 <= high. exact: an asymmetric scale is the fp32
+// value next to the true one and its zero the code of the true quotient; otherwise both come out of
+// fp32 operations, as in compressed-tensors. A group of zeros alone has zero 0, as
 // compressed-tensors writes it, and not the -2^(b-1) of a group that only touches 0 from above.
 static inline void affine_of_range(float low, float high, int32_t bits, int32_t symmetric,
-                                   esp_dtype dtype, float* scale, float* zero) {
+                                   esp_dtype dtype, bool exact, float* scale, float* zero) {
   const float steps = static_cast<float>((1 << bits) - 1);
   const float magnitude = -low > high ? -low : high;
-  float s = symmetric ? 2.0f * magnitude / steps : (high - low) / steps;
+  const double width = static_cast<double>(high) - static_cast<double>(low);
+  float s = symmetric ? 2.0f * magnitude / steps
+            : exact   ? static_cast<float>(width / static_cast<double>(steps))
+                      : (high - low) / steps;
   s = round_scale(s, dtype);
   if (s == 0.0f) s = 1.1920928955078125e-7f;  // 2^-23
   *scale = s;
   *zero = 0.0f;
   if (symmetric || low == high) return;
   const float bottom = code_low(bits);
+  if (exact) {
+    *zero = exact_code(-low, s, bottom, bottom, code_high(bits));
+    return;
+  }
   *zero = round_half_even(
       snap_to_tie(clamp(bottom - low / s, bottom, code_high(bits)), tie_shifter(bits)));
 }

@@ -28,14 +28,15 @@ void quantize_range_reference(int64_t cols, int64_t group, const float* w,
       high = values[c] > high ? values[c] : high;
     }
     float scale, zero;
-    affine_of_range(low, high, o.bits, o.symmetric, o.scale_dtype, &scale, &zero);
+    affine_of_range(low, high, o.bits, o.symmetric, o.scale_dtype, o.tell_ties != 0, &scale, &zero);
 
     double best = INFINITY;
     int32_t worse = 0;
     for (int32_t i = 0; i < o.mse_grid && i < o.mse_shrink * o.mse_grid; i++) {
       const float p = static_cast<float>(1.0 - static_cast<double>(i) / o.mse_grid);
       float candidate, shift;
-      affine_of_range(p * low, p * high, o.bits, o.symmetric, o.scale_dtype, &candidate, &shift);
+      affine_of_range(p * low, p * high, o.bits, o.symmetric, o.scale_dtype, o.tell_ties != 0,
+                      &candidate, &shift);
       const float p_norm = static_cast<float>(o.mse_norm), steps = 1.0f / candidate;
       double sums[mse_sums] = {};
       for (int64_t c = 0; c < group; c++) {
@@ -66,8 +67,11 @@ void quantize_nearest_reference(int64_t cols, const float* w, int32_t bits, floa
                                 int8_t* codes) {
   for (int64_t c = 0; c < cols; c++) {
     const float zero = zeros == nullptr ? 0.0f : static_cast<float>(zeros[c / group]);
-    codes[c] = static_cast<int8_t>(
-        quantize_code(w[c], scales[c / group], zero, code_low(bits), code_high(bits), shifter));
+    const float scale = scales[c / group];
+    const float low = code_low(bits), high = code_high(bits);
+    codes[c] = static_cast<int8_t>(zeros != nullptr && shifter != 0.0f
+                                       ? exact_code(w[c], scale, zero, low, high)
+                                       : quantize_code(w[c], scale, zero, low, high, shifter));
   }
 }
 

@@ -351,17 +351,18 @@ ESP_EXPORT esp_status esp_program_run(esp_program* program, int64_t position) ES
 // 1 - i / mse_grid, i < mse_shrink * mse_grid, and the p with the least sum |w - q(w)|^mse_norm of
 // its group is kept, the search of a group ending after `mse_patience` worse candidates in a row (0
 // = never). w [rows, cols] ldw; scales F32 [rows, cols/group]; zeros I8 of the same shape (always
-// written; 0 when symmetric).
+// written; 0 when symmetric). tell_ties 1: asymmetric scales and zeros are those of exact
+// arithmetic, rounded once. 0: those of fp32 operations, as compressed-tensors has them.
 ESP_EXPORT esp_status esp_quantize_range(esp_context* ctx, int64_t rows, int64_t cols,
                                          const float* w, int64_t ldw, int32_t bits,
                                          int32_t symmetric, int64_t group, esp_dtype scale_dtype,
                                          int32_t mse_grid, double mse_shrink, double mse_norm,
-                                         int32_t mse_patience, float* scales,
+                                         int32_t mse_patience, int32_t tell_ties, float* scales,
                                          int8_t* zeros) ESP_NOEXCEPT;
 // codes[r, c] (I8, ld = cols) = q of w[r, c] under the given scales and zeros: round to nearest.
-// tell_ties 1: a quotient that fp32 put a hair (2^(bits-24)) beside k + 1/2 counts as the tie it
-// is; the extreme weight of a symmetric group always is one. 0: the fp32 quotient as it comes, as
-// compressed-tensors has it.
+// tell_ties 1, no zeros: a quotient that fp32 put a hair (2^(bits-24)) beside k + 1/2 counts as the
+// tie it is; the extreme weight of a symmetric group always is one. With zeros: the quotient is
+// taken in fp64. 0: the fp32 quotient as it comes, as compressed-tensors has it.
 ESP_EXPORT esp_status esp_quantize_nearest(esp_context* ctx, int64_t rows, int64_t cols,
                                            const float* w, int64_t ldw, int32_t bits, int64_t group,
                                            const float* scales, const int8_t* zeros,

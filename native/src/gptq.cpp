@@ -188,7 +188,7 @@ struct part {
   // Scales of group `index` from the range seen since start_range.
   void finish_range(int64_t index) const {
     for (int64_t lane = 0; lane < gptq_lanes; lane++) {
-      affine_of_range(kept.low[lane], kept.high[lane], g.bits, g.symmetric, g.scale_dtype,
+      affine_of_range(kept.low[lane], kept.high[lane], g.bits, g.symmetric, g.scale_dtype, false,
                       &kept.scales[lane], &kept.zeros[lane]);
       if (lane >= rows) continue;
       g.scales[(row + lane) * g.groups() + index] = kept.scales[lane];
@@ -366,7 +366,7 @@ extern "C" esp_status esp_gptq_solve(esp_context* ctx, int64_t rows, int64_t col
                   ESP_KERNEL(ctx, outer_f32),
                   tiles};
   quantize_range_kernel* const range = ESP_KERNEL(ctx, quantize_range);
-  const range_options min_max{bits, symmetric, scale_dtype, 0, 0.0, 0.0, 0};
+  const range_options min_max{bits, symmetric, scale_dtype, 0, 0.0, 0.0, 0, 0};
   panels sizes;
   const int64_t bytes =
       reinterpret_cast<intptr_t>(lay_out(g, reinterpret_cast<char*>(64), &sizes)) - 64;

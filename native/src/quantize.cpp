@@ -42,8 +42,8 @@ extern "C" {
 esp_status esp_quantize_range(esp_context* ctx, int64_t rows, int64_t cols, const float* w,
                               int64_t ldw, int32_t bits, int32_t symmetric, int64_t group,
                               esp_dtype scale_dtype, int32_t mse_grid, double mse_shrink,
-                              double mse_norm, int32_t mse_patience, float* scales,
-                              int8_t* zeros) noexcept {
+                              double mse_norm, int32_t mse_patience, int32_t tell_ties,
+                              float* scales, int8_t* zeros) noexcept {
   using namespace esp;
   const char* const op = "quantize_range";
   const esp_status status = check_sizes(op, ctx, rows, cols, bits);
@@ -59,8 +59,8 @@ esp_status esp_quantize_range(esp_context* ctx, int64_t rows, int64_t cols, cons
   ESP_REQUIRE(op, w != nullptr, "an address", w != nullptr);
   ESP_REQUIRE(op, scales != nullptr, "an address", scales != nullptr);
   ESP_REQUIRE(op, zeros != nullptr, "an address", zeros != nullptr);
-  const range_options options{bits,       symmetric, scale_dtype, mse_grid,
-                              mse_shrink, mse_norm,  mse_patience};
+  const range_options options{bits,       symmetric, scale_dtype,  mse_grid,
+                              mse_shrink, mse_norm,  mse_patience, tell_ties};
   quantize_range_kernel* const kernel = ESP_KERNEL(ctx, quantize_range);
   const int64_t groups = cols / group;
   return each_row(ctx, rows, cols, [&](int64_t r) {

@@ -357,7 +357,8 @@ void quantization(const pools& data, const visitor& visit) {
     w.work = mse ? 0 : 4.0 * static_cast<double>(rows * cols);
     w.run = [=, &data](esp_context* ctx, int64_t turn) {
       return esp_quantize_range(ctx, rows, cols, data.floats(rows * cols, turn), cols, 4, 1, group,
-                                ESP_F16, mse ? 100 : 0, 0.2, 2.4, 5, scales->data(), zeros->data());
+                                ESP_F16, mse ? 100 : 0, 0.2, 2.4, 5, 1, scales->data(),
+                                zeros->data());
     };
     const int64_t count = static_cast<int64_t>(scales->size());
     w.outputs = {{scales->data(), 4 * count, element::bytes, 0},

@@ -169,7 +169,7 @@ struct instance {
       fixed_group[c] = static_cast<int32_t>(c * 7 % t.cols / t.group);
     expect_status(ESP_OK,
                   esp_quantize_range(context(), t.rows, t.cols, w, t.cols, t.bits, t.symmetric,
-                                     t.group, ESP_F32, 0, 0, 0, 0, scales.data(), zeros.data()),
+                                     t.group, ESP_F32, 0, 0, 0, 0, 0, scales.data(), zeros.data()),
                   "quantize_range");
   }
 
@@ -302,7 +302,7 @@ CASE(gptq_is_no_worse_than_round_to_nearest) {
     const double solved = error_of(i, w);
     expect_status(ESP_OK,
                   esp_quantize_range(context(), t.rows, t.cols, i.w, t.cols, t.bits, t.symmetric,
-                                     t.group, ESP_F32, 0, 0, 0, 0, s, z),
+                                     t.group, ESP_F32, 0, 0, 0, 0, 0, s, z),
                   "quantize_range");
     expect_status(ESP_OK,
                   esp_quantize_nearest(context(), t.rows, t.cols, i.w, t.cols, t.bits, t.group, s,
@@ -326,10 +326,10 @@ CASE(gptq_with_uncorrelated_inputs_is_round_to_nearest) {
       buffer<double> u(cols * cols);
       fill(w, inputs::heavy_tailed, 8);
       for (int64_t c = 0; c < cols; c++) u[c * cols + c] = 0.25 + static_cast<double>(c);
-      expect_status(
-          ESP_OK,
-          esp_quantize_range(context(), rows, cols, w, cols, 4, 0, group, dtype, 0, 0, 0, 0, s, z),
-          "quantize_range");
+      expect_status(ESP_OK,
+                    esp_quantize_range(context(), rows, cols, w, cols, 4, 0, group, dtype, 0, 0, 0,
+                                       0, 0, s, z),
+                    "quantize_range");
       expect_status(
           ESP_OK, esp_quantize_nearest(context(), rows, cols, w, cols, 4, group, s, z, 1, nearest),
           "quantize_nearest");

@@ -92,7 +92,7 @@ public final class Compression implements AutoCloseable {
    * @throws EspalierException (INTERRUPTED) when the listener cancels
    */
   public void run(List<int[]> texts, Sink sink) {
-    run(texts, sink, Journal.NONE);
+    run(texts, sink, Journal.none());
   }
 
   /** Does the same from the first stage that the journal does not know as finished. */

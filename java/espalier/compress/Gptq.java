@@ -132,7 +132,16 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
     // A searched range is a property of the original weights, like the static groups of act-order.
     if (order != null || input.range().grid() > 0) {
       Quantize.range(
-          context, weight, bits, symmetric, group, input.scaleType(), input.range(), scales, zeros);
+          context,
+          weight,
+          bits,
+          symmetric,
+          group,
+          input.scaleType(),
+          input.range(),
+          Quantize.Ties.AS_THEY_FALL,
+          scales,
+          zeros);
       fixedGroup = context.ints(groups(order, columns, group), columns);
     }
     LinearAlgebra.gptq(

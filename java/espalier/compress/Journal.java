@@ -33,9 +33,6 @@ import java.util.zip.CRC32C;
 final class Journal {
   static final String MANIFEST = "manifest.json";
 
-  /** Remembers nothing: for computations that write no output. */
-  static final Journal NONE = new Journal(null, 0, null, null);
-
   private static final long CHUNK_BYTES = 1L << 26;
 
   private final PartialFolder folder;
@@ -55,6 +52,11 @@ final class Journal {
     this.inputs = inputs;
     this.found = found;
     this.finished = found == null ? 0 : found.finished();
+  }
+
+  /** Returns a journal that remembers nothing: for a computation that writes no output. */
+  static Journal none() {
+    return new Journal(null, 0, null, null);
   }
 
   /**

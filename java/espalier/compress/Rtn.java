@@ -65,9 +65,18 @@ public record Rtn(Quantize.Ties ties) implements LinearMethod {
         group,
         input.scaleType(),
         input.range(),
+        ties,
         scales,
         zeros);
-    Quantize.nearest(context, weight, bits, group, scales, zeros, ties, codes);
+    Quantize.nearest(
+        context,
+        weight,
+        bits,
+        group,
+        scales,
+        input.scheme().symmetric() ? null : zeros,
+        ties,
+        codes);
     return packed(input, context, scales, zeros, codes);
   }
 

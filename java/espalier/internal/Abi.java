@@ -366,6 +366,7 @@ public final class Abi {
       double mseShrink,
       double mseNorm,
       int msePatience,
+      int tellTies,
       @Cast("float*") long scales,
       @Cast("int8_t*") long zeros);
 

@@ -49,6 +49,7 @@ public final class Quantize {
    * @param weight F32 [rows, columns]
    * @param group columns per group, a divisor of columns
    * @param scaleType what the scales are rounded to
+   * @param ties TO_EVEN for asymmetric scales and zeros as exact arithmetic has them
    * @param scales F32 [rows, columns / group]
    * @param zeros I8 of the same shape; all 0 when symmetric
    */
@@ -60,6 +61,7 @@ public final class Quantize {
       long group,
       ScaleType scaleType,
       Range range,
+      Ties ties,
       Tensor scales,
       Tensor zeros) {
     long rows = matrix("weight", weight, DType.F32).dimension(0);
@@ -81,6 +83,7 @@ public final class Quantize {
             range.shrink(),
             range.norm(),
             range.patience(),
+            ties == Ties.TO_EVEN ? 1 : 0,
             scales.address(),
             zeros.address()));
   }

@@ -115,13 +115,14 @@ void range_lanes(int64_t cols, int64_t group, const float* w, const range_option
     const float* values = w + g * group;
     float low, high, scale, zero;
     group_range<V>(group, values, &low, &high);
-    affine_of_range(low, high, o.bits, o.symmetric, o.scale_dtype, &scale, &zero);
+    affine_of_range(low, high, o.bits, o.symmetric, o.scale_dtype, o.tell_ties != 0, &scale, &zero);
     double best = INFINITY;
     int32_t worse = 0;
     for (int32_t i = 0; i < o.mse_grid && i < o.mse_shrink * o.mse_grid; i++) {
       const float p = static_cast<float>(1.0 - static_cast<double>(i) / o.mse_grid);
       float candidate, shift;
-      affine_of_range(p * low, p * high, o.bits, o.symmetric, o.scale_dtype, &candidate, &shift);
+      affine_of_range(p * low, p * high, o.bits, o.symmetric, o.scale_dtype, o.tell_ties != 0,
+                      &candidate, &shift);
       const double error = group_error<V>(group, values, o.bits, candidate, shift, o.mse_norm);
       if (error < best) {
         best = error;
@@ -143,12 +144,17 @@ void nearest_lanes(int64_t cols, const float* w, int32_t bits, float shifter, in
   using f32 = typename V::f32;
   const f32 lowest = V::set1(code_low(bits)), highest = V::set1(code_high(bits));
   const f32 tie = V::set1(shifter);
+  const bool exact = zeros != nullptr && shifter != 0.0f;
   for (int64_t g = 0; g < cols / group; g++) {
     const float scale = scales[g];
     const float zero = zeros == nullptr ? 0.0f : static_cast<float>(zeros[g]);
     const f32 s = V::set1(scale), z = V::set1(zero);
     const int64_t end = (g + 1) * group;
     int64_t c = g * group;
+    for (; exact && c < end; c++) {
+      codes[c] =
+          static_cast<int8_t>(exact_code(w[c], scale, zero, code_low(bits), code_high(bits)));
+    }
     for (; c + V::lanes <= end; c += V::lanes) {
       const f32 quotient = V::add(V::div(V::load(w + c), s), z);
       const f32 clamped = V::min(V::max(quotient, lowest), highest);
