@@ -63,7 +63,7 @@ public final class CompressionJob {
   private int samples = DEFAULT_SAMPLES;
   private int maxLength = DEFAULT_MAX_LENGTH;
   private Path output;
-  private List<OutputFormat> formats = List.of(OutputFormat.COMPRESSED_TENSORS);
+  private List<OutputFormat> formats = List.of();
   private long shardBytes = DEFAULT_SHARD_BYTES;
   private int threads;
   private boolean restart;
@@ -137,7 +137,8 @@ public final class CompressionJob {
 
   /**
    * Sets the formats of the output, all written from one solve: one into the output folder itself,
-   * several into a folder each below it, named like the format.
+   * several into a folder each below it, named like the format. Without a call the recipe's own
+   * formats are written, or compressed-tensors.
    */
   public CompressionJob format(OutputFormat... values) {
     formats = List.of(values);
@@ -225,7 +226,7 @@ public final class CompressionJob {
     Source recipe = source();
     try (Context context = Context.cpu(threads);
         Model opened = Model.open(model, context)) {
-      Plan plan = Plan.of(opened, recipe.recipe(), formats, recipe.text());
+      Plan plan = Plan.of(opened, recipe.recipe(), formats(recipe.recipe()), recipe.text());
       List<int[]> texts = plan.needsCalibration() ? calibrationTexts(opened, report) : List.of();
       MemoryPlan memory =
           MemoryPlan.of(opened, plan, Workload.of(texts), context.threads(), memoryBudget);
@@ -250,7 +251,7 @@ public final class CompressionJob {
     Source recipe = source();
     try (Context context = Context.cpu(threads);
         Model outline = Model.outline(model, context)) {
-      Plan plan = Plan.of(outline, recipe.recipe(), formats, recipe.text());
+      Plan plan = Plan.of(outline, recipe.recipe(), formats(recipe.recipe()), recipe.text());
       Workload work = Workload.NONE;
       if (plan.needsCalibration()) {
         requireCounts();
@@ -267,6 +268,23 @@ public final class CompressionJob {
           TimeEstimate.of(outline, plan, work, machine.profile()),
           machine.origin());
     }
+  }
+
+  /** Returns what is asked for here, else by the recipe, else compressed-tensors. */
+  private List<OutputFormat> formats(Recipe recipe) {
+    if (!formats.isEmpty()) {
+      return formats;
+    }
+    List<OutputFormat> own = List.of();
+    List<String> names = recipe.extension().formats();
+    for (int i = 0; i < names.size(); i++) {
+      try {
+        own = OutputFormat.with(own, names.get(i));
+      } catch (EspalierException e) {
+        throw recipe.formatError(i, e.getMessage());
+      }
+    }
+    return own.isEmpty() ? List.of(OutputFormat.COMPRESSED_TENSORS) : own;
   }
 
   /** A recipe with its text, which goes into the report and the model card. */

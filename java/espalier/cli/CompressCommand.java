@@ -14,7 +14,6 @@ import espalier.report.Event;
 import espalier.report.Report;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
@@ -37,6 +36,8 @@ import picocli.CommandLine.Parameters;
       "  espalier compress MODEL --scheme W4A16 --data texts.jsonl --format compressed-tensors,gptq -o OUT"
     })
 final class CompressCommand implements Callable<Integer> {
+  private static final String PAGE = "espalier-report.html";
+
   @Parameters(paramLabel = "MODEL", description = "Folder of a dense checkpoint.")
   private Path model;
 
@@ -111,9 +112,9 @@ final class CompressCommand implements Callable<Integer> {
   @Option(
       names = "--format",
       paramLabel = "NAMES",
-      defaultValue = "compressed-tensors",
       description = {
-        "compressed-tensors, gptq, gptq_v2, or dense: quantized values in plain tensors.",
+        "compressed-tensors, gptq, gptq_v2, or dense: quantized values in plain tensors",
+        "(default: the recipe's espalier.formats, else compressed-tensors).",
         "Several with commas between them come from one solve and lie in OUT/NAME."
       })
   private String format;
@@ -163,13 +164,15 @@ final class CompressCommand implements Callable<Integer> {
             .data(data)
             .samples(samples)
             .maxLength(maxLength)
-            .format(OutputFormat.list(format).toArray(OutputFormat[]::new))
             .shardBytes(shardBytes)
             .output(output)
             .restart(restart)
             .evaluate(evaluation, evaluationLimit)
             .threads(common.threads())
             .strict(common.strict());
+    if (format != null) {
+      job.format(OutputFormat.list(format).toArray(OutputFormat[]::new));
+    }
     if (groupSize != null) {
       job.groupSize(groupSize);
     }
@@ -197,7 +200,7 @@ final class CompressCommand implements Callable<Integer> {
       result.put("output", output.toString());
       common.print(result);
     } else {
-      summarise(report, OutputFormat.list(format));
+      summarise(report);
     }
     return 0;
   }
@@ -225,7 +228,7 @@ final class CompressCommand implements Callable<Integer> {
     return 0;
   }
 
-  private void summarise(Report report, List<OutputFormat> formats) {
+  private void summarise(Report report) {
     long infos = report.events().stream().filter(e -> e.severity() == Event.Severity.INFO).count();
     long warnings = report.events().size() - infos;
     common
@@ -238,8 +241,7 @@ final class CompressCommand implements Callable<Integer> {
             report.facts().get("linears_compressed"),
             report.meanRelativeError(),
             warnings,
-            (formats.size() > 1 ? output.resolve(formats.get(0).text()) : output)
-                .resolve("espalier-report.html"));
+            Files.exists(output.resolve(PAGE)) ? output.resolve(PAGE) : output + "/*/" + PAGE);
     if (report.facts().get("quality") instanceof Map<?, ?> quality) {
       common
           .console()

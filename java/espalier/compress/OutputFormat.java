@@ -61,16 +61,27 @@ public enum OutputFormat {
    * @throws EspalierException (USAGE) for one that is unknown or named twice
    */
   public static List<OutputFormat> list(String names) {
-    List<OutputFormat> formats = new ArrayList<>();
+    List<OutputFormat> formats = List.of();
     for (String name : names.split(",", -1)) {
-      OutputFormat format = named(name.strip());
-      if (formats.contains(format)) {
-        throw EspalierException.usage(
-            "output format " + format.text + " is named twice", "Name each format once.");
-      }
-      formats.add(format);
+      formats = with(formats, name.strip());
     }
-    return List.copyOf(formats);
+    return formats;
+  }
+
+  /**
+   * Returns the formats with one more.
+   *
+   * @throws EspalierException (USAGE) when its name is unknown or it is among them already
+   */
+  public static List<OutputFormat> with(List<OutputFormat> formats, String name) {
+    OutputFormat format = named(name);
+    if (formats.contains(format)) {
+      throw EspalierException.usage(
+          "output format " + format.text + " is named twice", "Name each format once.");
+    }
+    List<OutputFormat> more = new ArrayList<>(formats);
+    more.add(format);
+    return List.copyOf(more);
   }
 
   /** Returns whether this is GPTQ, whose scales are F16 whatever the model's type is. */

@@ -32,11 +32,16 @@ final class Places {
     this.source = source;
   }
 
+  /** Records what stands under a top-level key that is no modifier. */
+  void add(String path, int line, Mapping options) {
+    lines.put(path, line);
+    walk(path, options);
+  }
+
   /** Records the modifier with every field below it. */
   void add(Modifier modifier, String path, int line, Mapping options) {
     modifiers.put(modifier, path);
-    lines.put(path, line);
-    walk(path, options);
+    add(path, line, options);
   }
 
   private void walk(String path, Datum datum) {
@@ -66,6 +71,15 @@ final class Places {
       path = path.substring(0, Math.max(dot, base.length()));
     }
     return new Place(lines.getOrDefault(path, 1), path);
+  }
+
+  /** Returns the place of a full path, or of the nearest one that encloses it. */
+  Place at(String path) {
+    String nearest = path;
+    while (!lines.containsKey(nearest) && nearest.indexOf('.') > 0) {
+      nearest = nearest.substring(0, Math.max(nearest.lastIndexOf('.'), nearest.lastIndexOf('[')));
+    }
+    return new Place(lines.getOrDefault(nearest, 1), path);
   }
 
   /** Returns the place of an entry with this text below any of the fields, or of the modifier. */

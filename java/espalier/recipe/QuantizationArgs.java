@@ -105,21 +105,26 @@ public record QuantizationArgs(
     return dynamic != Dynamic.YES;
   }
 
+  /** Returns a copy of another width. */
+  public QuantizationArgs withBits(int bits) {
+    return copy(bits, groupSize, strategy, actorder, observer);
+  }
+
   /** Returns a copy with another visiting order. */
   public QuantizationArgs withActorder(Actorder order) {
-    return copy(groupSize, strategy, order, observer);
+    return copy(numBits, groupSize, strategy, order, observer);
   }
 
   /** Returns a copy with another observer. */
   public QuantizationArgs withObserver(String name) {
-    return copy(groupSize, strategy, actorder, name);
+    return copy(numBits, groupSize, strategy, actorder, name);
   }
 
   /** Returns a copy with one scale per {@code columns} columns, or per row for zero or less. */
   public QuantizationArgs withGroupSize(int columns) {
     return columns > 0
-        ? copy(columns, Strategy.GROUP, actorder, observer)
-        : copy(null, Strategy.CHANNEL, actorder, observer);
+        ? copy(numBits, columns, Strategy.GROUP, actorder, observer)
+        : copy(numBits, null, Strategy.CHANNEL, actorder, observer);
   }
 
   /** Returns the arguments as a recipe may write them in one line; observers stay their default. */
@@ -137,9 +142,10 @@ public record QuantizationArgs(
     return flow.append('}').toString();
   }
 
-  private QuantizationArgs copy(Integer size, Strategy shared, Actorder order, String name) {
+  private QuantizationArgs copy(
+      int bits, Integer size, Strategy shared, Actorder order, String name) {
     return new QuantizationArgs(
-        numBits,
+        bits,
         type,
         symmetric,
         size,

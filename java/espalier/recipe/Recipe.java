@@ -13,8 +13,10 @@ import java.util.Objects;
  * @param name the name of the last stage
  * @param stages in file order
  * @param notes what was read leniently, ignored or is deprecated
+ * @param extension what it asks for beyond llm-compressor's grammar
  */
-public record Recipe(String name, List<Stage> stages, List<Event> notes, Origin origin) {
+public record Recipe(
+    String name, List<Stage> stages, List<Event> notes, Extension extension, Origin origin) {
   /** Where the parts of a recipe stand in their file; known to this package only. */
   public static final class Origin {
     final Places places;
@@ -43,12 +45,13 @@ public record Recipe(String name, List<Stage> stages, List<Event> notes, Origin 
   public Recipe {
     stages = List.copyOf(stages);
     notes = List.copyOf(notes);
+    Objects.requireNonNull(extension);
     Objects.requireNonNull(origin);
   }
 
   /** Creates a recipe that comes from no file. */
   public Recipe(String name, List<Stage> stages, List<Event> notes) {
-    this(name, stages, notes, new Origin(Places.NONE));
+    this(name, stages, notes, Extension.NONE, new Origin(Places.NONE));
   }
 
   /**
@@ -83,5 +86,10 @@ public record Recipe(String name, List<Stage> stages, List<Event> notes, Origin 
    */
   public EspalierException error(Modifier modifier, String field, String why) {
     return origin.places.error(origin.places.of(modifier, field), why);
+  }
+
+  /** Returns the usage error that blames entry {@code index} of the output formats. */
+  public EspalierException formatError(int index, String why) {
+    return origin.places.error(origin.places.at(Extension.FORMATS + "[" + index + "]"), why);
   }
 }

@@ -26,6 +26,7 @@ final class RecipeReader {
   private final Registry registry;
   private final List<Event> notes = new ArrayList<>();
   private final Places places;
+  private Extension extension = Extension.NONE;
 
   /** What an error about a modifier as a whole needs. */
   private record Placed(Modifier modifier, String path, int line) {}
@@ -46,6 +47,10 @@ final class RecipeReader {
       if (key.endsWith(STAGE) && key.length() > STAGE.length()) {
         String name = key.substring(0, key.length() - STAGE.length());
         stages.add(new Stage(name, stage(map(entry, key, "a stage"), key, name)));
+      } else if (key.equals(Extension.KEY)) {
+        Mapping fields = map(entry, key, "our own options");
+        places.add(key, entry.keyLine(), fields);
+        extension = Extension.read(source, fields, entry.keyLine(), notes);
       } else {
         refuseLostStage(entry);
       }
@@ -55,7 +60,7 @@ final class RecipeReader {
     }
     checkOrder();
     String name = stages.get(stages.size() - 1).name();
-    return new Recipe(name, stages, notes, new Recipe.Origin(places));
+    return new Recipe(name, stages, notes, extension, new Recipe.Origin(places));
   }
 
   private List<Modifier> stage(Mapping stage, String path, String stageName) {

@@ -59,6 +59,7 @@ final class TargetResolver {
         reportEntries(modifier);
       }
     }
+    widen();
     Map<String, Assignment> inOrder = new LinkedHashMap<>();
     List<String> ignored = new ArrayList<>();
     List<String> untargeted = new ArrayList<>();
@@ -84,6 +85,52 @@ final class TargetResolver {
         List.copyOf(unmatchedIgnores),
         List.copyOf(errors),
         List.copyOf(notes));
+  }
+
+  /** Gives the modules that {@link Extension#bits} names their own width. */
+  private void widen() {
+    List<Claim> claims = new ArrayList<>();
+    Map<Selector, Integer> widths = new HashMap<>();
+    Set<String> reached = new LinkedHashSet<>();
+    recipe
+        .extension()
+        .bits()
+        .forEach(
+            (text, bits) -> {
+              Claim claim =
+                  new Claim(
+                      Selector.of(text),
+                      new SchemeGroup(text, List.of(text), null, null, null, null));
+              claims.add(claim);
+              widths.put(claim.selector(), bits);
+            });
+    for (Module module : modules) {
+      Assignment assignment = assigned.get(module.name());
+      Optional<Hit> best = best(claims, module, new LinkedHashSet<>());
+      if (assignment == null || best.isEmpty() || assignment.group().weights() == null) {
+        continue;
+      }
+      Selector selector = best.get().claim().selector();
+      reached.add(selector.text());
+      SchemeGroup group = assignment.group();
+      SchemeGroup own = group.withWeights(group.weights().withBits(widths.get(selector)));
+      assigned.put(module.name(), new Assignment(assignment.modifier(), own, assignment.target()));
+    }
+    for (Claim claim : claims) {
+      String text = claim.selector().text();
+      if (!reached.contains(text)) {
+        boolean known = !matched(claim.selector()).isEmpty();
+        errors.add(
+            places.error(
+                places.at(Document.join(Extension.BITS, text)),
+                known
+                    ? "target "
+                        + text
+                        + " gives a width to nothing: no modifier quantizes what it"
+                        + " matches, or a more specific target goes before it"
+                    : "target " + text + " matches no module of the model" + hint(text)));
+      }
+    }
   }
 
   private void follow(Modifier modifier) {

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import espalier.CompressionJob;
 import espalier.layer.Linear;
+import espalier.layer.Quantized;
 import espalier.model.Model;
 import espalier.model.TinyModels;
 import espalier.report.EspalierException;
@@ -102,6 +103,39 @@ final class OutputsTest extends InterruptedRuns {
       assertTrue(linears < 7 || resumed(report).startsWith("went on after"), resumed(report));
       same(name + "-whole", name);
     }
+  }
+
+  @Test
+  void theRecipeMayNameFormatsAndWidths() throws IOException {
+    model = tiny().write(folder.resolve("model"));
+    Path asked = folder.resolve("asked.yaml");
+    Files.writeString(
+        asked,
+        """
+        q_stage:
+          q_modifiers:
+            QuantizationModifier:
+              ignore: [lm_head]
+              config_groups:
+                all: {targets: [Linear], weights: {num_bits: 4, group_size: 32}}
+        espalier:
+          formats: [gptq_v2, compressed-tensors]
+          bits: {"re:.*down_proj": 8}
+        """);
+    super.job("out").recipe(asked).run();
+    for (String format : List.of("gptq_v2", "compressed-tensors")) {
+      try (Context context = Context.cpu(1);
+          Model opened = Model.open(folder.resolve("out").resolve(format), context)) {
+        assertEquals(8, bits(opened, "model.layers.1.mlp.down_proj"), format);
+        assertEquals(4, bits(opened, "model.layers.1.mlp.up_proj"), format);
+      }
+    }
+    super.job("own").recipe(asked).format(OutputFormat.DENSE).run();
+    assertTrue(Files.exists(folder.resolve("own/model.safetensors.index.json")));
+  }
+
+  private static int bits(Model opened, String name) {
+    return ((Quantized) opened.linears().get(name)).scheme().bits();
   }
 
   @Test
