@@ -120,8 +120,15 @@ int main(int count, char** words) {
              *results = nullptr;
   bool as_json = false;
   options how;
+  std::vector<std::string> parts;  // "--op=x" is "--op x"
   for (int i = 1; i < count; i++) {
-    const char* word = words[i];
+    const char* equals = strncmp(words[i], "--", 2) == 0 ? strchr(words[i], '=') : nullptr;
+    parts.emplace_back(
+        words[i], equals == nullptr ? strlen(words[i]) : static_cast<size_t>(equals - words[i]));
+    if (equals != nullptr) parts.emplace_back(equals + 1);
+  }
+  for (size_t i = 0; i < parts.size(); i++) {
+    const char* word = parts[i].c_str();
     const auto is = [&](const char* name) { return strcmp(word, name) == 0; };
     if (is("--help") || is("-h")) return fputs(usage, stdout) < 0;
     if (is("--list")) return list();
@@ -135,8 +142,8 @@ int main(int count, char** words) {
     for (const char* const& name : with_value)
       if (is(name)) known = &name;
     if (known == nullptr) return wrong("unknown argument", word);
-    if (++i == count) return wrong("no value for", word);
-    const char* value = words[i];
+    if (++i == parts.size()) return wrong("no value for", word);
+    const char* value = parts[i].c_str();
     char* end = nullptr;
     switch (known - with_value) {
       case 0:

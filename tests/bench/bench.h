@@ -84,7 +84,8 @@ struct vendor_row {
   // the library has another form of them; may be empty.
   std::function<void()> finish;
   std::string implementation;  // what the library calls the code it chose; empty: it does not say
-  std::string unfit;           // why it cannot stand in the comparison here; empty: it can
+  std::string excuse;  // why its result may differ; with it a row that differs is timed still
+  std::string unfit;   // why it cannot stand in the comparison here; empty: it can
 };
 
 struct workload {

@@ -155,7 +155,9 @@ void admit(const workload& w, session* run, std::vector<row>* rows) {
     if (r.about.reason.empty() && !reference.empty())
       r.about.reason = difference(w.outputs, reference);
     if (reference.empty()) reference = copy_of(w.outputs);
-    if (r.about.reason.empty()) {
+    const bool excused = r.vendor != nullptr && !r.vendor->excuse.empty();
+    if (excused && !r.about.reason.empty()) r.about.reason = "differs: " + r.vendor->excuse;
+    if (r.about.reason.empty() || excused) {
       admitted.push_back(r);
     } else {
       r.about.status = r.vendor != nullptr ? state::unfit : state::refused;

@@ -137,7 +137,8 @@ std::string line_of(const result& r, int32_t threads) {
   s += "1 thread " + speed_text(r, r.one_thread);
   const timing& last = r.all_threads.rounds > 0 ? r.all_threads : r.one_thread;
   if (&last == &r.all_threads) s += text("; %d threads ", threads) + speed_text(r, r.all_threads);
-  return last.ratios.empty() ? s : s + "; " + ratios_text(last, false);
+  if (!last.ratios.empty()) s += "; " + ratios_text(last, false);
+  return r.reason.empty() ? s : s + "; " + r.reason;
 }
 
 std::string table(const machine& m, const session& run) {
@@ -170,11 +171,13 @@ std::string table(const machine& m, const session& run) {
         static_cast<long long>(missing));
   std::vector<std::string> said;
   for (const result& r : run.results) {
-    if (r.status != state::unfit) continue;
-    const std::string line = r.row + " beside " + r.operation + ": " + r.reason + ".";
+    if (!r.vendor || r.reason.empty()) continue;
+    const std::string line = r.row + " beside " + r.operation +
+                             (r.status == state::unfit ? " is left out: " : " is timed but ") +
+                             r.reason + ".";
     if (std::find(said.begin(), said.end(), line) == said.end()) said.push_back(line);
   }
-  for (size_t i = 0; i < said.size(); i++) s += (i == 0 ? "\nLeft out: " : " ") + said[i];
+  for (size_t i = 0; i < said.size(); i++) s += (i == 0 ? "\n" : " ") + said[i];
   return said.empty() ? s : s + "\n";
 }
 
