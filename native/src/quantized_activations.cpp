@@ -10,7 +10,8 @@ namespace {
 
 constexpr int64_t few_rows = 4;        // of x: a product bound by the bytes of W
 constexpr int64_t few_rows_tile = 64;  // rows of W a task then
-constexpr int64_t tile_rows = 64;      // rows of W a task else, against int8_rows of x
+// Rows of W a task else, against int8_rows of x, which each task rearranges for itself.
+constexpr int64_t tile_rows = 128;
 
 esp_status check(const char* op, int32_t bits, const int8_product& p) {
   ESP_REQUIRE(op, p.x != nullptr, "an address", p.x != nullptr);

@@ -2,11 +2,12 @@
 //
 // The bench: what every row of the variant table is worth on the machine it runs on.
 //
-//   workloads.cpp   what is timed: one call of the C ABI per entry, its work in bytes or FLOP, its
+//   *workloads.cpp  what is timed: one call of the C ABI per entry, its work in bytes or FLOP, its
 //                   outputs with the tolerance that admits a row
-//   ceiling*.cpp    what the machine can do at most: reading, copying, fused multiply-adds
+//   vendor*.cpp     libraries to beat, opened at run time: the same products by their own calls
+//   ceiling*.cpp    what the machine can do at most: reading, copying, multiply-adds
 //   measure.cpp     rows of one workload against each other and against the ceiling, interleaved
-//   report.cpp      JSON, and the table of README.md
+//   report.cpp      JSON, the lines on the terminal, and the table of README.md
 //   bench.cpp       arguments
 //
 // Absolute times mean little on shared machines. All rows of a workload therefore take turns, the
@@ -38,6 +39,7 @@ class pools {
   int64_t bytes() const { return bytes_; }
   const float* floats(int64_t count, int64_t turn) const;   // uniform in [-1, 1)
   const uint16_t* bf16(int64_t count, int64_t turn) const;  // the floats, rounded
+  const float* bf16_values(int64_t count) const;            // floats that are bf16 values
   const uint16_t* f16(int64_t count, int64_t turn) const;   // the floats, rounded
   const uint32_t* bits(int64_t count, int64_t turn) const;  // uniform words
   template <class T>
@@ -50,7 +52,7 @@ class pools {
  private:
   void* slice(void* pool, int64_t bytes, int64_t turn) const;
   int64_t bytes_;
-  void *floats_, *bf16_, *f16_, *bits_, *sink_;
+  void *floats_, *bf16_, *f16_, *bits_, *sink_, *exact_;
 };
 
 // ---- workloads
@@ -77,6 +79,13 @@ struct output {
 struct vendor_row {
   std::string name;
   std::function<void(int64_t turn)> run;
+  void (*set_threads)(int) = nullptr;
+  // Before a call that is checked: makes the outputs of the workload from what the call left, where
+  // the library has another form of them; may be empty.
+  std::function<void()> finish;
+  std::string implementation;  // what the library calls the code it chose; empty: it does not say
+  std::string excuse;  // why its result may differ; with it a row that differs is timed still
+  std::string unfit;   // why it cannot stand in the comparison here; empty: it can
 };
 
 struct workload {
@@ -88,27 +97,22 @@ struct workload {
   std::function<esp_status(esp_context*, int64_t turn)> run;
   std::function<void()> prepare;  // before every call, not timed; may be empty
   std::function<void()> restore;  // before a call that is checked; timed calls do without
-  vendor_row vendor;              // run empty: none
-  bool brief = true;              // stands in the table of README.md, too
+  std::function<std::vector<vendor_row>()> vendors;  // made when it is their turn; may be empty
+  // After a call that is checked: makes those of the outputs that say how good the others are.
+  std::function<void()> judge;
+  bool brief = true;            // stands in the table of README.md, too
+  bool reference_timed = true;  // false: it only checks the others, since it takes seconds
   std::vector<output> outputs;
 };
 
-// OpenBLAS, opened once more by the bench for the rows to beat.
-struct blas {
-  void (*sgemm)(int, int, int, int, int, int, float, const float*, int, const float*, int, float,
-                float*, int) = nullptr;
-  void (*sgemv)(int, int, int, int, float, const float*, int, const float*, int, float, float*,
-                int) = nullptr;
-  void (*set_threads)(int) = nullptr;
-};
-const blas& vendor_blas();
-bool open_vendor_blas(const char* path);
+// ---- workloads, one after the other
 
 // Makes the workloads one after the other; a workload's memory lives while it is visited.
 void every_workload(const pools& data, const std::function<void(const workload&)>& visit);
 
-// Those of int8 activations, which every_workload visits too; int8_workloads.cpp.
+// Parts of it.
 void int8_workloads(const pools& data, const std::function<void(const workload&)>& visit);
+void solver_workloads(const pools& data, const std::function<void(const workload&)>& visit);
 
 // ---- ceilings
 
@@ -140,29 +144,38 @@ struct quartiles {
   double low = 0, median = 0, high = 0;
 };
 
-struct timing {
-  int64_t rounds = 0;
-  double seconds = 0;  // median of one call
-  quartiles ratio;     // time of the first row / time of this row, round by round
-  quartiles share;     // rate of this row / rate of the ceiling, round by round
-  double rate = 0;     // work / seconds
+// Time of another row / time of this one, round by round.
+struct ratio {
+  std::string to;
+  quartiles of;
 };
 
-enum class state : int32_t { measured, cannot_run, refused };
+struct timing {
+  int64_t rounds = 0;         // 0: not timed
+  quartiles seconds;          // of one call
+  std::vector<ratio> ratios;  // to the reference and to every vendor
+  quartiles share;            // rate of this row / rate of the ceiling, round by round
+  double rate = 0;            // work / median of the seconds
+};
+
+enum class state : int32_t { measured, checks_only, cannot_run, unfit, refused };
 
 struct result {
-  std::string operation, shape, row, isa;
+  std::string operation, shape, row, isa;  // isa: of a vendor its implementation
   ceiling limit = ceiling::none;
   bool brief = true;
+  bool vendor = false;
   state status = state::measured;
-  std::string reason;  // of a refusal
+  std::string reason;  // of a refusal, or why it is unfit
   timing one_thread, all_threads;
 };
 
 struct options {
   double seconds = 1.0;  // for each workload and each of the two thread counts
   int64_t rounds_least = 15, rounds_most = 31;
+  int32_t threads = 0;              // of the second of the two; 0: all processors
   std::vector<std::string> wanted;  // workloads whose name contains one; empty: all
+  bool lines = false;               // results go to standard output as they come
 };
 
 // One run of the bench: what it has measured so far.
@@ -170,7 +183,7 @@ struct session {
   const pools& data;
   options how;
   esp_context* one = nullptr;  // one thread
-  esp_context* all = nullptr;  // one thread a processor
+  esp_context* all = nullptr;  // options::threads; null: one thread is all there is
   std::vector<result> results;
   std::vector<double> rates_one[ceilings], rates_all[ceilings];  // of the probes, by ceiling
 };
@@ -183,13 +196,15 @@ quartiles quartiles_of(std::vector<double> values);
 // ---- report
 
 struct machine {
-  std::string date, cpu, compiler, blas;
+  std::string date, cpu, compiler;
   int64_t cache_bytes = 0;
   double load_before = 0, load_after = 0;  // runnable tasks, one-minute average
 };
 
 std::string json(const machine& m, const session& run);
 std::string table(const machine& m, const session& run);
+std::string line_of(const result& r, int32_t threads);
+bool has_markers(const char* path);
 // Replaces what stands between the markers of the file; false when it has none.
 bool write_between_markers(const char* path, const std::string& text);
 

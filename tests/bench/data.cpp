@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,9 @@ void* map(int64_t bytes) {
   return p;
 }
 
+// Of the floats that are bf16 values: activations of a product, no more than this.
+constexpr int64_t exact_bytes = int64_t{64} << 20;
+
 uint64_t mixed(uint64_t z) {  // splitmix64
   z *= 0x9E3779B97F4A7C15u;
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
@@ -36,7 +38,8 @@ pools::pools(int64_t bytes)
       bf16_(map(bytes)),
       f16_(map(bytes)),
       bits_(map(bytes)),
-      sink_(map(bytes)) {
+      sink_(map(bytes)),
+      exact_(map(exact_bytes)) {
   uint64_t* words = static_cast<uint64_t*>(bits_);
   float* floats = static_cast<float*>(floats_);
   for (int64_t i = 0; i < bytes / 8; i++) {
@@ -54,6 +57,8 @@ pools::pools(int64_t bytes)
          esp_convert_from_f32(ctx, bytes / 4, ESP_F16, floats,
                               static_cast<uint16_t*>(f16_) + half * (bytes / 4)) == ESP_OK;
   }
+  ok = ok && esp_convert_to_f32(ctx, exact_bytes / 4, ESP_BF16, bf16_,
+                                static_cast<float*>(exact_)) == ESP_OK;
   esp_context_destroy(ctx);
   if (!ok) {
     fprintf(stderr, "%s\n", esp_last_error());
@@ -85,33 +90,19 @@ const float* pools::floats(int64_t count, int64_t turn) const {
 const uint16_t* pools::bf16(int64_t count, int64_t turn) const {
   return static_cast<const uint16_t*>(slice(bf16_, count * 2, turn));
 }
+const float* pools::bf16_values(int64_t count) const {
+  if (count * 4 > exact_bytes) {
+    fprintf(stderr, "activations of %lld elements are more than there are\n",
+            static_cast<long long>(count));
+    exit(1);
+  }
+  return static_cast<const float*>(exact_);
+}
 const uint16_t* pools::f16(int64_t count, int64_t turn) const {
   return static_cast<const uint16_t*>(slice(f16_, count * 2, turn));
 }
 const uint32_t* pools::bits(int64_t count, int64_t turn) const {
   return static_cast<const uint32_t*>(slice(bits_, count * 4, turn));
-}
-
-namespace {
-blas opened;
-}
-
-const blas& vendor_blas() {
-  return opened;
-}
-
-bool open_vendor_blas(const char* path) {
-  if (esp_blas_open(path) != ESP_OK) {
-    fprintf(stderr, "%s\n", esp_last_error());
-    return false;
-  }
-  void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);  // the one that is open already
-  if (library == nullptr) return false;
-  opened.sgemm = reinterpret_cast<decltype(opened.sgemm)>(dlsym(library, "cblas_sgemm"));
-  opened.sgemv = reinterpret_cast<decltype(opened.sgemv)>(dlsym(library, "cblas_sgemv"));
-  opened.set_threads =
-      reinterpret_cast<decltype(opened.set_threads)>(dlsym(library, "openblas_set_num_threads"));
-  return opened.sgemm != nullptr && opened.sgemv != nullptr && opened.set_threads != nullptr;
 }
 
 }  // namespace bench

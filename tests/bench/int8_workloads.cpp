@@ -2,12 +2,10 @@
 //
 // Products of int8 activations. Few tokens are bound by the bytes of the weights; many by the
 // multiplications (ceiling::int8: on AVX2 vpmaddwd, which 4-bit weights can pass, since their
-// products fit vpmaddubsw). 256 rows of weights keep the scalar reference below half a second; a
-// task takes 64 at a time, so that wider matrices only mean more tasks. A vendor's int8 product
-// would stand in workload::vendor.
+// products fit vpmaddubsw).
 #include <stdio.h>
 
-#include "bench.h"
+#include "vendors.h"
 
 namespace bench {
 namespace {
@@ -34,6 +32,17 @@ workload product(const pools& data, int32_t bits, int64_t m, int64_t n, int64_t 
         ctx, m, n, k, x, k, x_scales, data.bits(n * words, turn), words,
         data.floats(n * groups, turn), nullptr, group, nullptr, y, n);
   };
+  w.reference_timed = m <= 4;
+  if (eight) {
+    w.vendors = [=, &data] {
+      std::vector<vendor_row> rows;
+      add_onednn_int8(
+          {m, n, k, x,
+           [=, &data](int64_t turn) -> const void* { return data.bits(n * words, turn); }, y},
+          x_scales, data.floats(n * groups, 0), &rows);
+      return rows;
+    };
+  }
   w.outputs = {{y, m * n, element::f32, 0}};
   return w;
 }
@@ -59,12 +68,16 @@ workload tokens(const pools& data, int64_t m, int64_t k) {
 }  // namespace
 
 void int8_workloads(const pools& data, const std::function<void(const workload&)>& visit) {
-  visit(product(data, 8, 1, 4096, 4096));
-  visit(product(data, 8, 4, 4096, 4096));
-  visit(product(data, 8, 128, 256, 4096));
-  visit(product(data, 4, 1, 4096, 4096));
-  visit(product(data, 4, 4, 4096, 4096));
-  visit(product(data, 4, 128, 256, 4096));
+  // [n, k] of models of 1e9 and 8e9 weights.
+  constexpr int64_t sizes[][2] = {{2048, 2048}, {8192, 2048},  {2048, 8192},
+                                  {4096, 4096}, {14336, 4096}, {4096, 14336}};
+  for (int32_t bits : {8, 4}) {
+    visit(product(data, bits, 1, 4096, 4096));
+    visit(product(data, bits, 4, 4096, 4096));
+    for (const auto& size : sizes) visit(product(data, bits, 128, size[0], size[1]));
+    visit(product(data, bits, 512, 8192, 2048));
+    visit(product(data, bits, 512, 4096, 4096));
+  }
   visit(tokens(data, 1024, 4096));
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -16,12 +17,15 @@ namespace {
 
 constexpr double sample_seconds = 1e-3;  // a sample is as many calls as take this long
 constexpr int64_t calls_most = 1000;
+constexpr double long_round = 0.5;  // seconds: of these fewer are enough, their noise averages out
+constexpr int64_t long_rounds = 5;
+constexpr unsigned settle_microseconds = 2000;  // idle threads of a pool or of OpenMP spin so long
 constexpr int poison = 0xD7;  // as fp32 -4.7e14: an output that is not written does not pass
 
 struct row {
   result about;
-  const char* pinned;  // null: nothing to pin
-  bool vendor;
+  const char* pinned;        // null: nothing to pin
+  const vendor_row* vendor;  // null: ours
 };
 
 double now(bool processor_time) {
@@ -30,10 +34,10 @@ double now(bool processor_time) {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-// The reference first, for which a library stands in where there is only one way.
-std::vector<row> rows_of(const workload& w) {
+// The reference first, then the vendors, one of which stands in where we have only one way.
+std::vector<row> rows_of(const workload& w, const std::vector<vendor_row>& vendors) {
   std::vector<row> rows;
-  const auto add = [&](const char* name, const char* isa, const char* pinned, bool vendor) {
+  const auto add = [&](const char* name, const char* isa, const char* pinned) {
     row r;
     r.about.operation = w.name;
     r.about.shape = w.shape;
@@ -42,24 +46,36 @@ std::vector<row> rows_of(const workload& w) {
     r.about.row = name;
     r.about.isa = isa;
     r.pinned = pinned;
-    r.vendor = vendor;
+    r.vendor = nullptr;
     rows.push_back(r);
   };
   for (int32_t i = 0; !w.operations.empty() && i < esp_variant_count(); i++) {
     if (strcmp(esp_variant_operation(i), w.operations[0]) != 0) continue;
-    add(esp_variant_name(i), esp_variant_isa(i), esp_variant_name(i), false);
+    add(esp_variant_name(i), esp_variant_isa(i), esp_variant_name(i));
     if (esp_variant_runs(i) == 0) rows.back().about.status = state::cannot_run;
   }
+  if (w.operations.empty()) add("tiles", "", nullptr);
+  for (size_t i = vendors.size(); i-- > 0;) {
+    const vendor_row& vendor = vendors[i];
+    add(vendor.name.c_str(), vendor.implementation.c_str(), nullptr);
+    row& r = rows.back();
+    r.vendor = &vendor;
+    r.about.vendor = true;
+    r.about.reason = vendor.unfit;
+    if (!vendor.unfit.empty()) r.about.status = state::unfit;
+  }
   std::reverse(rows.begin(), rows.end());
-  if (w.vendor.run) add(w.vendor.name.c_str(), "", nullptr, true);
-  if (w.operations.empty()) add("tiles", "", nullptr, false);
+  // ours: ..., reference first among them; it goes before the vendors.
+  const auto reference = std::find_if(rows.begin(), rows.end(),
+                                      [](const row& r) { return r.about.row == "reference"; });
+  if (reference != rows.end()) std::rotate(rows.begin(), reference, reference + 1);
   return rows;
 }
 
 // Runs one row once; "" or what went wrong.
 std::string call(const workload& w, const row& r, esp_context* ctx, int64_t turn) {
-  if (r.vendor) {
-    w.vendor.run(turn);
+  if (r.vendor != nullptr) {
+    r.vendor->run(turn);
     return "";
   }
   return w.run(ctx, turn) == ESP_OK ? "" : esp_last_error();
@@ -111,12 +127,13 @@ std::string difference(const std::vector<output>& outputs,
   return "";
 }
 
-// Rows that fail are refused and leave the list; false when the reference itself cannot run.
+// Compares every row with the first; those that fail leave the list, and a reference that is not
+// to be timed does at the end.
 void admit(const workload& w, session* run, std::vector<row>* rows) {
   std::vector<std::vector<uint8_t>> reference;
   std::vector<row> admitted;
   for (row& r : *rows) {
-    if (r.about.status == state::cannot_run) {
+    if (r.about.status != state::measured) {
       run->results.push_back(r.about);
       continue;
     }
@@ -127,20 +144,34 @@ void admit(const workload& w, session* run, std::vector<row>* rows) {
                                                                       : 1));
     if (w.prepare) w.prepare();
     if (w.restore) w.restore();
-    pin(w, run->one, r.pinned);
-    r.about.reason = call(w, r, run->one, 0);
-    if (r.about.reason.empty() && !admitted.empty())
+    const bool slow = !w.reference_timed && r.about.row == "reference" && run->all != nullptr;
+    esp_context* ctx = slow ? run->all : run->one;
+    pin(w, ctx, r.pinned);
+    if (r.vendor != nullptr) r.vendor->set_threads(1);
+    r.about.reason = call(w, r, ctx, 0);
+    pin(w, ctx, nullptr);
+    if (r.vendor != nullptr && r.vendor->finish) r.vendor->finish();
+    if (r.about.reason.empty() && w.judge) w.judge();
+    if (r.about.reason.empty() && !reference.empty())
       r.about.reason = difference(w.outputs, reference);
-    if (admitted.empty()) reference = copy_of(w.outputs);
-    if (r.about.reason.empty()) {
+    if (reference.empty()) reference = copy_of(w.outputs);
+    const bool excused = r.vendor != nullptr && !r.vendor->excuse.empty();
+    if (excused && !r.about.reason.empty()) r.about.reason = "differs: " + r.vendor->excuse;
+    if (r.about.reason.empty() || excused) {
       admitted.push_back(r);
     } else {
-      r.about.status = state::refused;
+      r.about.status = r.vendor != nullptr ? state::unfit : state::refused;
       run->results.push_back(r.about);
-      fprintf(stderr, "REFUSED %s %s %s: %s\n", w.name.c_str(), w.shape.c_str(),
+      fprintf(stderr, "%s %s %s %s: %s\n",
+              r.vendor != nullptr ? "left out:" : "REFUSED:", w.name.c_str(), w.shape.c_str(),
               r.about.row.c_str(), r.about.reason.c_str());
       if (admitted.empty()) break;  // nothing to compare with
     }
+  }
+  if (!admitted.empty() && !w.reference_timed && admitted[0].about.row == "reference") {
+    admitted[0].about.status = state::checks_only;
+    run->results.push_back(admitted[0].about);
+    admitted.erase(admitted.begin());
   }
   *rows = admitted;
 }
@@ -149,13 +180,38 @@ void admit(const workload& w, session* run, std::vector<row>* rows) {
 double sample(const workload& w, const row& r, esp_context* ctx, bool alone, int64_t calls,
               int64_t* turn) {
   pin(w, ctx, r.pinned);
-  if (r.vendor && !alone) vendor_blas().set_threads(esp_context_threads(ctx));
+  if (r.vendor != nullptr) r.vendor->set_threads(alone ? 1 : esp_context_threads(ctx));
   if (w.prepare) w.prepare();
+  if (!alone) usleep(settle_microseconds);
   const double start = now(alone);
   for (int64_t i = 0; i < calls; i++) call(w, r, ctx, (*turn)++);
   const double seconds = now(alone) - start;
-  if (r.vendor && !alone) vendor_blas().set_threads(1);
+  // The library's own calls of OpenBLAS are of one thread each.
+  if (r.vendor != nullptr && !alone) r.vendor->set_threads(1);
   return seconds / static_cast<double>(calls);
+}
+
+timing summary(const workload& w, const std::vector<row>& rows,
+               const std::vector<std::vector<double>>& seconds, const std::vector<double>& rates,
+               size_t which) {
+  const std::vector<double>& own = seconds[which];
+  timing t;
+  t.rounds = static_cast<int64_t>(own.size());
+  t.seconds = quartiles_of(own);
+  t.rate = w.work / t.seconds.median;
+  for (size_t other = 0; other < rows.size(); other++) {
+    const result& about = rows[other].about;
+    if (other == which || !(about.vendor || about.row == "reference")) continue;
+    std::vector<double> values;
+    for (size_t round = 0; round < own.size(); round++)
+      values.push_back(seconds[other][round] / own[round]);
+    t.ratios.push_back({about.row, quartiles_of(values)});
+  }
+  std::vector<double> shares;
+  for (size_t round = 0; round < rates.size(); round++)
+    shares.push_back(w.work / own[round] / rates[round]);
+  t.share = quartiles_of(shares);
+  return t;
 }
 
 void time_rows(const workload& w, session* run, std::vector<row>* rows, bool alone) {
@@ -173,10 +229,12 @@ void time_rows(const workload& w, session* run, std::vector<row>* rows, bool alo
                                                     1, calls_most));
     round_seconds += once * static_cast<double>(calls.back());
   }
+  const int64_t least = round_seconds > long_round ? long_rounds : run->how.rounds_least;
   const int64_t rounds = std::clamp<int64_t>(static_cast<int64_t>(run->how.seconds / round_seconds),
-                                             run->how.rounds_least, run->how.rounds_most);
+                                             least, run->how.rounds_most);
   for (int64_t round = 0; round < rounds; round++) {
     if (w.limit != ceiling::none) {
+      if (!alone) usleep(settle_microseconds);
       const double start = now(alone);
       const double work = probe(w.limit, esp_context_threads(ctx), run->data, turn);
       rates.push_back(work / (now(alone) - start));
@@ -188,20 +246,9 @@ void time_rows(const workload& w, session* run, std::vector<row>* rows, bool alo
       seconds[at].push_back(sample(w, (*rows)[at], ctx, alone, calls[at], &turn));
     }
   }
-  for (size_t i = 0; i < rows->size(); i++) {
-    timing t;
-    t.rounds = rounds;
-    t.seconds = quartiles_of(seconds[i]).median;
-    t.rate = w.work / t.seconds;
-    std::vector<double> ratios, shares;
-    for (size_t round = 0; round < seconds[i].size(); round++) {
-      ratios.push_back(seconds[0][round] / seconds[i][round]);
-      if (!rates.empty()) shares.push_back(w.work / seconds[i][round] / rates[round]);
-    }
-    t.ratio = quartiles_of(ratios);
-    if (!shares.empty()) t.share = quartiles_of(shares);
-    (alone ? (*rows)[i].about.one_thread : (*rows)[i].about.all_threads) = t;
-  }
+  for (size_t i = 0; i < rows->size(); i++)
+    (alone ? (*rows)[i].about.one_thread : (*rows)[i].about.all_threads) =
+        summary(w, *rows, seconds, rates, i);
 }
 
 }  // namespace
@@ -221,15 +268,25 @@ void measure(const workload& w, session* run) {
         return w.name.find(word) != std::string::npos;
       }))
     return;
-  fprintf(stderr, "%s %s\n", w.name.c_str(), w.shape.c_str());
-  std::vector<row> rows = rows_of(w);
+  if (!run->how.lines) fprintf(stderr, "%s %s\n", w.name.c_str(), w.shape.c_str());
+  const size_t first = run->results.size();
+  const std::vector<vendor_row> vendors = w.vendors ? w.vendors() : std::vector<vendor_row>();
+  std::vector<row> rows = rows_of(w, vendors);
   admit(w, run, &rows);
-  if (rows.empty()) return;
-  time_rows(w, run, &rows, true);
-  time_rows(w, run, &rows, false);
-  pin(w, run->one, nullptr);
-  pin(w, run->all, nullptr);
-  for (const row& r : rows) run->results.push_back(r.about);
+  if (!rows.empty()) {
+    time_rows(w, run, &rows, true);
+    if (run->all != nullptr) time_rows(w, run, &rows, false);
+    pin(w, run->one, nullptr);
+    if (run->all != nullptr) pin(w, run->all, nullptr);
+    for (const row& r : rows) run->results.push_back(r.about);
+  }
+  if (!run->how.lines) return;
+  printf("%s  %s\n", w.name.c_str(), w.shape.c_str());
+  for (size_t i = first; i < run->results.size(); i++)
+    printf(
+        "  %s\n",
+        line_of(run->results[i], run->all == nullptr ? 1 : esp_context_threads(run->all)).c_str());
+  fflush(stdout);
 }
 
 }  // namespace bench

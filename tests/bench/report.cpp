@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a run leaves behind: everything as JSON, and for README.md a table of what a reader needs.
+// What a run leaves behind: everything as JSON, a line for each row on the terminal, and for
+// README.md a table of what a reader needs.
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "bench.h"
+#include <algorithm>
+
+#include "vendors.h"
 
 namespace bench {
 namespace {
@@ -36,11 +39,19 @@ std::string triple(const quartiles& q) {
 }
 
 std::string timing_json(const result& r, const timing& t) {
-  std::string s = text("{\"rounds\": %lld, \"microseconds\": %.4g, \"ratio\": %s",
-                       static_cast<long long>(t.rounds), t.seconds * 1e6, triple(t.ratio).c_str());
+  const quartiles us = {t.seconds.low * 1e6, t.seconds.median * 1e6, t.seconds.high * 1e6};
+  std::string s = text("{\"rounds\": %lld, \"microseconds\": %s", static_cast<long long>(t.rounds),
+                       triple(us).c_str());
   if (r.limit != ceiling::none)
     s += text(", \"rate\": %.4g, \"share\": %s", t.rate * 1e-9, triple(t.share).c_str());
-  return s + "}";
+  s += ", \"ratios\": {";
+  for (size_t i = 0; i < t.ratios.size(); i++)
+    s += (i == 0 ? "" : ", ") + quoted(t.ratios[i].to) + ": " + triple(t.ratios[i].of);
+  return s + "}}";
+}
+
+int32_t threads_of(const session& run) {
+  return run.all == nullptr ? 1 : esp_context_threads(run.all);
 }
 
 std::string rates_json(const std::vector<double> (&rates)[ceilings]) {
@@ -53,50 +64,53 @@ std::string rates_json(const std::vector<double> (&rates)[ceilings]) {
   return "{" + s + "}";
 }
 
-bool chosen_for_table(const session& run, const result& r) {
-  if (r.status != state::measured || !r.brief || r.row == "reference") return false;
-  // A library that stands in as the reference, or the only row of its operation: not a comparison.
-  for (const result& other : run.results) {
-    if (other.operation == r.operation && other.shape == r.shape && other.status == state::measured)
-      return &other != &r || r.row == "tiles";
+const char* name_of(state s) {
+  constexpr const char* names[] = {"measured", "checks the others, not timed",
+                                   "not measured on this machine", "left out", "refused"};
+  return names[static_cast<int32_t>(s)];
+}
+
+// "1.03× openblas, 19× reference": what the others take over what this row takes.
+std::string ratios_text(const timing& t, bool spread) {
+  std::string s;
+  for (const ratio& r : t.ratios) {
+    const bool small = r.of.median < 10;
+    s += s.empty() ? "" : ", ";
+    s += small ? text("%.2f×", r.of.median) : text("%.0f×", r.of.median);
+    if (spread)
+      s += small ? text(" (%.2f–%.2f)", r.of.low, r.of.high)
+                 : text(" (%.0f–%.0f)", r.of.low, r.of.high);
+    s += " " + r.to;
   }
-  return false;
+  return s;
 }
 
-std::string ratio_text(const quartiles& q) {
-  const char* format = q.median < 10 ? "%.2f× (%.2f–%.2f)" : "%.0f× (%.0f–%.0f)";
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-  char line[64];
-  snprintf(line, sizeof line, format, q.median, q.low, q.high);
-#pragma GCC diagnostic pop
-  return line;
-}
-
-std::string share_text(const result& r, const timing& t) {
-  constexpr const char* names[] = {"read", "copy", "update", "fp32", "fp64"};
-  return r.limit == ceiling::none
-             ? "–"
-             : text("%.0f %% %s", 100 * t.share.median, names[static_cast<int32_t>(r.limit)]);
+std::string speed_text(const result& r, const timing& t) {
+  if (t.rounds == 0) return "–";
+  if (r.limit == ceiling::none) return text("%.3g ms", t.seconds.median * 1e3);
+  return text("%.3g %s, %.0f %%", t.rate * 1e-9, unit_of(r.limit), 100 * t.share.median);
 }
 
 }  // namespace
 
 std::string json(const machine& m, const session& run) {
   std::string s = "{\n";
-  s += "  \"schema\": \"espalier-bench-1\",\n";
+  s += "  \"schema\": \"espalier-bench-2\",\n";
   s += text("  \"date\": %s,\n  \"cpu\": %s,\n  \"features\": %s,\n  \"compiler\": %s,\n",
             quoted(m.date).c_str(), quoted(m.cpu).c_str(), quoted(esp_cpu_features()).c_str(),
             quoted(m.compiler).c_str());
-  s += text("  \"blas\": %s,\n  \"threads\": %d,\n  \"cache_bytes\": %lld,\n",
-            quoted(m.blas).c_str(), esp_context_threads(run.all),
+  s += "  \"vendors\": [";
+  const std::vector<std::string> vendors = vendor_names();
+  for (size_t i = 0; i < vendors.size(); i++) s += (i == 0 ? "" : ", ") + quoted(vendors[i]);
+  s += text("],\n  \"threads\": %d,\n  \"cache_bytes\": %lld,\n", threads_of(run),
             static_cast<long long>(m.cache_bytes));
   s += text("  \"rotated_bytes\": %lld,\n  \"load\": [%.2f, %.2f],\n",
             static_cast<long long>(run.data.bytes()), m.load_before, m.load_after);
   s += "  \"clock\": {\"one_thread\": \"processor time\", \"all_threads\": \"wall time\"},\n";
-  s += "  \"units\": \"triples are lower quartile, median, upper quartile over the rounds; ratio = "
-       "time of the first measured row of the workload / time of this row; rate and ceilings in "
-       "1e9 bytes or FLOP a second; share = rate / rate of the ceiling in the same round\",\n";
+  s +=
+      "  \"units\": \"triples are lower quartile, median, upper quartile over the rounds; ratios = "
+      "time of the row named / time of this row; rate and ceilings in 1e9 bytes or operations a "
+      "second; share = rate / rate of the ceiling in the same round\",\n";
   s += "  \"ceilings\": {\"one_thread\": " + rates_json(run.rates_one) +
        ",\n               \"all_threads\": " + rates_json(run.rates_all) + "},\n";
   s += "  \"rows\": [";
@@ -106,73 +120,96 @@ std::string json(const machine& m, const session& run) {
     s += text("    {\"operation\": %s, \"shape\": %s, \"row\": %s, \"isa\": %s, \"ceiling\": %s",
               quoted(r.operation).c_str(), quoted(r.shape).c_str(), quoted(r.row).c_str(),
               quoted(r.isa).c_str(), quoted(name_of(r.limit)).c_str());
-    if (r.status == state::cannot_run) {
-      s += ", \"status\": \"not measured on this machine\"}";
-    } else if (r.status == state::refused) {
-      s += ", \"status\": " + quoted("refused: " + r.reason) + "}";
-    } else {
-      s += ", \"status\": \"measured\",\n     \"one_thread\": " + timing_json(r, r.one_thread) +
-           ",\n     \"all_threads\": " + timing_json(r, r.all_threads) + "}";
-    }
+    s += ", \"status\": " + quoted(name_of(r.status));
+    if (!r.reason.empty()) s += ", \"reason\": " + quoted(r.reason);
+    if (r.one_thread.rounds > 0) s += ",\n     \"one_thread\": " + timing_json(r, r.one_thread);
+    if (r.all_threads.rounds > 0) s += ",\n     \"all_threads\": " + timing_json(r, r.all_threads);
+    s += "}";
     separator = ",\n";
   }
   return s + "\n  ]\n}\n";
 }
 
+std::string line_of(const result& r, int32_t threads) {
+  std::string s = text("%-28s ", r.row.c_str());
+  if (r.status != state::measured)
+    return s + name_of(r.status) + (r.reason.empty() ? "" : ": " + r.reason);
+  s += "1 thread " + speed_text(r, r.one_thread);
+  const timing& last = r.all_threads.rounds > 0 ? r.all_threads : r.one_thread;
+  if (&last == &r.all_threads) s += text("; %d threads ", threads) + speed_text(r, r.all_threads);
+  if (!last.ratios.empty()) s += "; " + ratios_text(last, false);
+  return r.reason.empty() ? s : s + "; " + r.reason;
+}
+
 std::string table(const machine& m, const session& run) {
   std::string s;
-  s += text("%s, %s, %d threads, %s. Ceilings of one thread:", m.date.c_str(), m.cpu.c_str(),
-            esp_context_threads(run.all), m.compiler.c_str());
+  s += text("%s, %s, %d threads, %s; load %.1f before and %.1f after.", m.date.c_str(),
+            m.cpu.c_str(), threads_of(run), m.compiler.c_str(), m.load_before, m.load_after);
+  const std::vector<std::string> vendors = vendor_names();
+  for (size_t i = 0; i < vendors.size(); i++) s += (i == 0 ? " Beside " : ", ") + vendors[i];
+  s += text("%s Ceilings of one thread and of %d:", vendors.empty() ? "" : ".", threads_of(run));
   for (int32_t c = 0; c < ceilings; c++)
-    s += text("%s %s %.3g %s", c == 0 ? "" : ",", name_of(static_cast<ceiling>(c)),
-              quartiles_of(run.rates_one[c]).median * 1e-9, unit_of(static_cast<ceiling>(c)));
-  s += ".\n\n";
-  // One thread is timed in processor time; wall time on a busy machine tells of the other programs.
-  const bool busy = m.load_before > 0.5 * esp_context_threads(run.all);
-  if (busy)
-    s +=
-        text("The machine was busy (load %.1f): what all threads did stands in the JSON alone.\n\n",
-             m.load_before);
-  s += busy ? "| operation | shape | row | ratio | of ceiling |\n|---|---|---|---|---|\n"
-            : "| operation | shape | row | ratio | of ceiling | ratio, all threads | of ceiling |\n"
-              "|---|---|---|---|---|---|---|\n";
-  const result* first = nullptr;
+    s += text("%s %s %.3g and %.3g %s", c == 0 ? "" : ",", name_of(static_cast<ceiling>(c)),
+              quartiles_of(run.rates_one[c]).median * 1e-9,
+              quartiles_of(run.rates_all[c]).median * 1e-9, unit_of(static_cast<ceiling>(c)));
+  s += text(
+      ".\n\n| operation | shape | row | 1 thread | %d threads | the others' time over its own, %d "
+      "threads |\n|---|---|---|---|---|---|\n",
+      threads_of(run), threads_of(run));
   for (const result& r : run.results) {
-    if (r.status != state::measured) continue;
-    if (first == nullptr || first->operation != r.operation || first->shape != r.shape) first = &r;
-    if (!chosen_for_table(run, r)) continue;
-    const bool alone = first == &r;
-    const std::string against = alone || first->row == "reference" ? "" : " / " + first->row;
-    s += text("| %s | %s | %s%s | %s | %s |", r.operation.c_str(), r.shape.c_str(), r.row.c_str(),
-              against.c_str(), alone ? "–" : ratio_text(r.one_thread.ratio).c_str(),
-              share_text(r, r.one_thread).c_str());
-    if (!busy)
-      s += text(" %s | %s |", alone ? "–" : ratio_text(r.all_threads.ratio).c_str(),
-                share_text(r, r.all_threads).c_str());
-    s += "\n";
+    if (r.status != state::measured || !r.brief || r.row == "reference" || r.vendor) continue;
+    s += text("| %s | %s | %s | %s | %s | %s |\n", r.operation.c_str(), r.shape.c_str(),
+              r.row.c_str(), speed_text(r, r.one_thread).c_str(),
+              speed_text(r, r.all_threads).c_str(), ratios_text(r.all_threads, true).c_str());
   }
   int64_t missing = 0;
   for (int32_t i = 0; i < esp_variant_count(); i++) missing += 1 - esp_variant_runs(i);
   if (missing > 0)
     s += text(
-        "\nNot measured on this machine, which lacks their instructions: %lld rows of the "
-        "variant table.\n",
+        "\nNot measured on this machine, which lacks their instructions: %lld rows of the variant "
+        "table. Their case lists run under emulation.\n",
         static_cast<long long>(missing));
-  return s;
+  std::vector<std::string> said;
+  for (const result& r : run.results) {
+    if (!r.vendor || r.reason.empty()) continue;
+    const std::string line = r.row + " beside " + r.operation +
+                             (r.status == state::unfit ? " is left out: " : " is timed but ") +
+                             r.reason + ".";
+    if (std::find(said.begin(), said.end(), line) == said.end()) said.push_back(line);
+  }
+  for (size_t i = 0; i < said.size(); i++) s += (i == 0 ? "\n" : " ") + said[i];
+  return said.empty() ? s : s + "\n";
+}
+
+namespace {
+
+// The file, and where the table is in it; false when it cannot be read or has no markers.
+bool read_marked(const char* path, std::string* whole, size_t* from, size_t* to) {
+  FILE* in = fopen(path, "rb");
+  if (in == nullptr) return false;
+  char block[4096];
+  for (size_t got; (got = fread(block, 1, sizeof block, in)) > 0;) whole->append(block, got);
+  fclose(in);
+  *from = whole->find(begin_marker);
+  *to = whole->find(end_marker);
+  if (*from == std::string::npos || *to == std::string::npos || *to < *from) return false;
+  *from += std::string(begin_marker).size();
+  return true;
+}
+
+}  // namespace
+
+bool has_markers(const char* path) {
+  std::string whole;
+  size_t from, to;
+  return read_marked(path, &whole, &from, &to);
 }
 
 bool write_between_markers(const char* path, const std::string& inner) {
-  FILE* in = fopen(path, "rb");
-  if (in == nullptr) return false;
   std::string whole;
-  char block[4096];
-  for (size_t got; (got = fread(block, 1, sizeof block, in)) > 0;) whole.append(block, got);
-  fclose(in);
-  const size_t begin = whole.find(begin_marker);
-  const size_t end = whole.find(end_marker);
-  if (begin == std::string::npos || end == std::string::npos || end < begin) return false;
-  const size_t from = begin + std::string(begin_marker).size();
-  whole = whole.substr(0, from) + "\n" + inner + whole.substr(end);
+  size_t from, to;
+  if (!read_marked(path, &whole, &from, &to)) return false;
+  whole = whole.substr(0, from) + "\n" + inner + whole.substr(to);
   FILE* out = fopen(path, "wb");
   if (out == nullptr) return false;
   const bool written = fwrite(whole.data(), 1, whole.size(), out) == whole.size();

@@ -8,11 +8,11 @@
 #include <string.h>
 
 #include "bench.h"
+#include "vendors.h"
 
 namespace bench {
 namespace {
 
-constexpr int row_major = 101, no_transpose = 111, transpose = 112;
 // Sums of up to 14336 products in another order: eps * sqrt(k) of the size of y; ten times that.
 constexpr double sum_tolerance = 1e-4;
 constexpr double elementwise_tolerance = 1e-5;
@@ -45,30 +45,30 @@ workload dense(const pools& data, const char* operation, esp_dtype dtype, bool i
   w.limit = m < 8 ? ceiling::read : ceiling::fp32;
   w.work = m < 8 ? width * static_cast<double>(n * k) : 2.0 * static_cast<double>(m * n * k);
   float* y = data.sink<float>(m * n, 0);
-  const float* x = data.floats(m * k, 1);
-  w.run = [=, &data](esp_context* ctx, int64_t turn) {
-    const void* weights = dtype == ESP_F32    ? static_cast<const void*>(data.floats(n * k, turn))
-                          : dtype == ESP_BF16 ? data.bf16(n * k, turn)
-                                              : data.f16(n * k, turn);
-    return in_out ? esp_matmul_dense_in_out(ctx, m, n, k, x, k, dtype, weights, n, nullptr, y, n)
-                  : esp_matmul_dense(ctx, m, n, k, x, k, dtype, weights, k, nullptr, y, n);
+  // In 16 bits a vendor takes x so, too: values that are exact there.
+  const float* x = dtype == ESP_F32 ? data.floats(m * k, 1) : data.bf16_values(m * k);
+  const auto w_of = [=, &data](int64_t turn) -> const void* {
+    if (dtype == ESP_F32) return data.floats(n * k, turn);
+    return dtype == ESP_BF16 ? data.bf16(n * k, turn) : data.f16(n * k, turn);
   };
-  if (dtype == ESP_F32 && vendor_blas().sgemm != nullptr) {
-    w.vendor.name = "openblas";
-    w.vendor.run = [=, &data](int64_t turn) {
-      if (m == 1) {
-        vendor_blas().sgemv(row_major, in_out ? transpose : no_transpose,
-                            static_cast<int>(in_out ? k : n), static_cast<int>(in_out ? n : k),
-                            1.0f, data.floats(n * k, turn), static_cast<int>(in_out ? n : k), x, 1,
-                            0.0f, y, 1);
-        return;
+  w.run = [=](esp_context* ctx, int64_t turn) {
+    return in_out ? esp_matmul_dense_in_out(ctx, m, n, k, x, k, dtype, w_of(turn), n, nullptr, y, n)
+                  : esp_matmul_dense(ctx, m, n, k, x, k, dtype, w_of(turn), k, nullptr, y, n);
+  };
+  w.vendors = [=] {
+    const product_operands p = {m, n, k, x, w_of, y};
+    std::vector<vendor_row> rows;
+    if (dtype == ESP_F32) {
+      add_blas(p, in_out, &rows);
+      if (!in_out) {
+        add_onednn_f32(p, &rows);
+        add_torch_f32(p, &rows);
       }
-      vendor_blas().sgemm(row_major, no_transpose, in_out ? no_transpose : transpose,
-                          static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), 1.0f, x,
-                          static_cast<int>(k), data.floats(n * k, turn),
-                          static_cast<int>(in_out ? n : k), 0.0f, y, static_cast<int>(n));
-    };
-  }
+    } else if (dtype == ESP_BF16 && !in_out) {
+      add_onednn_bf16(p, &rows);
+    }
+    return rows;
+  };
   w.outputs = {{y, m * n, element::f32, sum_tolerance}};
   return w;
 }
@@ -76,14 +76,22 @@ workload dense(const pools& data, const char* operation, esp_dtype dtype, bool i
 void dense_products(const pools& data, const visitor& visit) {
   visit(dense(data, "dense_f32", ESP_F32, false, 1, 4096, 4096));
   visit(dense(data, "dense_f32", ESP_F32, false, 4, 4096, 4096));
-  visit(dense(data, "dense_bf16", ESP_BF16, false, 1, 1024, 4096));
+  visit(dense(data, "dense_bf16", ESP_BF16, false, 1, 4096, 4096));
   visit(not_in_the_table(dense(data, "dense_f16", ESP_F16, false, 1, 1024, 4096)));
   visit(dense(data, "dense_in_out_f32", ESP_F32, true, 1, 4096, 1024));
   visit(dense(data, "dense_in_out_bf16", ESP_BF16, true, 1, 4096, 1024));
   visit(not_in_the_table(dense(data, "dense_in_out_f16", ESP_F16, true, 1, 4096, 1024)));
   visit(dense(data, "dense_f32", ESP_F32, false, 8, 1024, 4096));
-  visit(dense(data, "dense_f32", ESP_F32, false, 128, 1024, 4096));
-  visit(dense(data, "dense_bf16", ESP_BF16, false, 128, 1024, 4096));
+  constexpr int64_t sizes[][2] = {{2048, 2048}, {8192, 2048}, {4096, 4096}};
+  for (esp_dtype dtype : {ESP_F32, ESP_BF16}) {
+    const char* name = dtype == ESP_F32 ? "dense_f32" : "dense_bf16";
+    for (int64_t m : {128, 512}) {
+      for (const auto& size : sizes) {
+        const workload w = dense(data, name, dtype, false, m, size[0], size[1]);
+        visit(dtype == ESP_F32 || size[0] == 4096 ? w : not_in_the_table(w));
+      }
+    }
+  }
 }
 
 // ---- products from packed weights, groups of 128
@@ -416,89 +424,6 @@ void quantization(const pools& data, const visitor& visit) {
   }
 }
 
-// ---- solvers
-
-void solvers(const pools& data, const visitor& visit) {
-  const int64_t n = 2048, rows = 128, group = 128;
-  const auto cells = static_cast<size_t>(n * n);
-  auto h = std::make_shared<std::vector<double>>(cells);
-  // Diagonally dominant: positive definite; its upper triangle serves GPTQ as U.
-  for (int64_t i = 0; i < n; i++) {
-    for (int64_t j = i; j < n; j++) {
-      const double value = static_cast<double>(data.floats(n * n, 1)[i * n + j]) / 64;
-      (*h)[static_cast<size_t>(i * n + j)] = (*h)[static_cast<size_t>(j * n + i)] =
-          i == j ? 32 + value : value;
-    }
-  }
-  {
-    auto weights = std::make_shared<std::vector<float>>(static_cast<size_t>(rows * n));
-    auto scales = std::make_shared<std::vector<float>>(static_cast<size_t>(rows * n / group));
-    auto zeros = std::make_shared<std::vector<int8_t>>(scales->size());
-    auto codes = std::make_shared<std::vector<int8_t>>(weights->size());
-    workload w;
-    w.operations = {"gptq_columns", "gptq_preview", "outer_f32"};
-    w.name = "gptq_columns, gptq_preview";
-    w.shape = shape("%lldx%lld 4 bits", rows, n);
-    w.limit = ceiling::fp32;
-    w.work = static_cast<double>(rows) * static_cast<double>(n * n);
-    w.prepare = [=, &data] {
-      memcpy(weights->data(), data.floats(rows * n, 0), weights->size() * sizeof(float));
-    };
-    w.run = [=](esp_context* ctx, int64_t) {
-      return esp_gptq_solve(ctx, rows, n, weights->data(), h->data(), 4, 1, group, nullptr, ESP_F16,
-                            scales->data(), zeros->data(), codes->data());
-    };
-    w.outputs = {{codes->data(), rows * n, element::bytes, 0},
-                 {scales->data(), 4 * rows * n / group, element::bytes, 0}};
-    visit(w);
-  }
-  auto work = std::make_shared<std::vector<double>>(cells);
-  {
-    workload w;
-    w.operations = {"outer_f32"};
-    w.name = "gram";
-    w.shape = shape("tokens=%lld k=%lld", 2 * rows, n);
-    w.limit = ceiling::fp32;
-    w.work = 2.0 * static_cast<double>(rows) * static_cast<double>(n * (n + 1));
-    w.run = [=, &data](esp_context* ctx, int64_t turn) {
-      return esp_gram(ctx, 2 * rows, n, ESP_F32, data.floats(2 * rows * n, turn), n, work->data());
-    };
-    w.restore = [=] { memset(work->data(), 0, cells * sizeof(double)); };
-    w.outputs = {{work->data(), n * n, element::f64, 0}};
-    visit(w);
-  }
-  {
-    workload w;
-    w.operations = {"outer_f32"};
-    w.name = "quadratic_form";
-    w.shape = shape("%lldx%lld", rows, n);
-    w.limit = ceiling::fp32;
-    w.work = static_cast<double>(rows) * static_cast<double>(n * (n + 1));
-    auto value = std::make_shared<double>(0);
-    w.run = [=, &data](esp_context* ctx, int64_t turn) {
-      return esp_quadratic_form(ctx, rows, n, data.floats(rows * n, turn), nullptr, n, h->data(),
-                                value.get());
-    };
-    w.outputs = {{value.get(), 1, element::f64, 0}};
-    visit(w);
-  }
-  {
-    workload w;
-    w.operations = {"outer_f64"};
-    w.name = "cholesky_reversed";
-    w.shape = shape("%lldx%lld", n, n);
-    w.limit = ceiling::fp64;
-    w.work = static_cast<double>(n) * static_cast<double>(n * n) / 3;
-    w.prepare = [=] { memcpy(work->data(), h->data(), cells * sizeof(double)); };
-    w.run = [=](esp_context* ctx, int64_t) {
-      int64_t pivot = 0;
-      return esp_cholesky_reversed(ctx, n, work->data(), &pivot);
-    };
-    w.outputs = {{work->data(), n * n, element::f64, 0}};
-    visit(w);
-  }
-}
-
 }  // namespace
 
 void every_workload(const pools& data, const visitor& visit) {
@@ -519,7 +444,7 @@ void every_workload(const pools& data, const visitor& visit) {
   visit(loss(data, true));
   conversions(data, visit);
   quantization(data, visit);
-  solvers(data, visit);
+  solver_workloads(data, visit);
 }
 
 }  // namespace bench
