@@ -433,7 +433,10 @@ public final class Abi {
   public static native int esp_hessian(
       @Cast("esp_context*") long ctx,
       long n,
+      long first,
+      long rows,
       @Cast("const double*") long gram,
+      long ld,
       double scale,
       @Cast("const int32_t*") long order,
       @Cast("const double*") long diagonal,
