@@ -120,6 +120,9 @@ ESP_EXPORT esp_status esp_blas_open(const char* path) ESP_NOEXCEPT;
 // Zeroed memory, aligned to 64 bytes, owned by the caller until esp_memory_free with the same size.
 ESP_EXPORT esp_status esp_memory_allocate(int64_t bytes, void** out) ESP_NOEXCEPT;
 ESP_EXPORT esp_status esp_memory_free(void* address, int64_t bytes) ESP_NOEXCEPT;
+// Advice for memory of esp_memory_allocate that will be touched in parts, given before it is: large
+// blocks otherwise come in pages of 2 MiB where the system allows it.
+ESP_EXPORT esp_status esp_memory_sparse(void* address, int64_t bytes) ESP_NOEXCEPT;
 
 // Maps a whole regular file read-only. *size = its length; an empty file gives *address = NULL and
 // size 0.

@@ -3,7 +3,6 @@ package espalier.compress;
 
 import espalier.kernel.LinearAlgebra;
 import espalier.tensor.Context;
-import espalier.tensor.DType;
 import espalier.tensor.Tensor;
 import java.nio.DoubleBuffer;
 import java.nio.file.Path;
@@ -37,7 +36,7 @@ public final class Statistics {
 
   /** Starts with no tokens; {@code width} is the number of input channels. */
   public Statistics(Context context, long width) {
-    this(context, context.allocate(DType.F64, width, width), 0);
+    this(context, context.triangle(width), 0);
   }
 
   /** Takes over a gram matrix F64 [width, width] (upper triangle) that was summed elsewhere. */
@@ -86,7 +85,7 @@ public final class Statistics {
 
   /** Returns the memory of a factor, F64 [width, width]. */
   Tensor factorRoom() {
-    return isAside() ? gram : context.allocate(DType.F64, width(), width());
+    return isAside() ? gram : context.triangle(width());
   }
 
   /** Writes scale · Σxxᵀ as {@link LinearAlgebra#hessian} does, from wherever the sums are. */

@@ -40,6 +40,8 @@ public final class Abi {
 
   public static native int esp_memory_free(@Cast("void*") long address, long bytes);
 
+  public static native int esp_memory_sparse(@Cast("void*") long address, long bytes);
+
   public static native int esp_file_map(
       String path, @Cast("void**") long address, @Cast("int64_t*") long size);
 

@@ -95,6 +95,18 @@ public final class Context implements AutoCloseable {
   }
 
   /**
+   * Allocates a zeroed square F64 [width, width] in the innermost scope of which only the triangle
+   * on and above the diagonal will be touched: pages below it then never come to exist.
+   */
+  public Tensor triangle(long width) {
+    handle();
+    Shape shape = Shape.of(width, width);
+    Storage storage = Storage.allocateSparse(DType.F64.bytes(shape.elements()));
+    scopes.peek().storages.add(storage);
+    return new Tensor(storage, 0, DType.F64, shape);
+  }
+
+  /**
    * Allocates a zeroed tensor in the innermost scope whose memory is an unnamed file of a folder:
    * its pages can be {@linkplain Tensor#forget forgotten} and keep what they hold.
    */
