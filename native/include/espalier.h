@@ -120,6 +120,9 @@ ESP_EXPORT esp_status esp_blas_open(const char* path) ESP_NOEXCEPT;
 // Zeroed memory, aligned to 64 bytes, owned by the caller until esp_memory_free with the same size.
 ESP_EXPORT esp_status esp_memory_allocate(int64_t bytes, void** out) ESP_NOEXCEPT;
 ESP_EXPORT esp_status esp_memory_free(void* address, int64_t bytes) ESP_NOEXCEPT;
+// Advice for memory of esp_memory_allocate that will be touched in parts, given before it is: large
+// blocks otherwise come in pages of 2 MiB where the system allows it.
+ESP_EXPORT esp_status esp_memory_sparse(void* address, int64_t bytes) ESP_NOEXCEPT;
 
 // Maps a whole regular file read-only. *size = its length; an empty file gives *address = NULL and
 // size 0.
@@ -394,15 +397,20 @@ ESP_EXPORT esp_status esp_permute_columns(esp_context* ctx, int64_t rows, int64_
                                           int32_t element_bytes, const void* from,
                                           const int32_t* order, int32_t back,
                                           void* to) ESP_NOEXCEPT;
-// h [n, n], upper triangle: h[r, c] = scale * gram[order[r], order[c]] beside the diagonal,
-// h[r, r] = diagonal[order[r]]. gram: upper triangle read; order [n] or NULL (as it is). The lower
-// triangle of h is left alone.
-ESP_EXPORT esp_status esp_hessian(esp_context* ctx, int64_t n, const double* gram, double scale,
+// h [n, n], upper triangle: h[i, j] = scale * (sum of x x^T)[order[i], order[j]] beside the
+// diagonal, h[i, i] = diagonal[order[i]]; of it, what comes from the channels first .. first +
+// rows - 1 and those after them. gram holds these channels' rows from column `first` on:
+// gram[(r - first) * ld + c - first], c >= r is read, so that the whole square is first = 0, rows =
+// ld = n, and a triangle may be kept in bands. order: a permutation of n channels or NULL (as it
+// is). h and gram may be the same square when order is NULL. The lower triangle of h is left alone.
+ESP_EXPORT esp_status esp_hessian(esp_context* ctx, int64_t n, int64_t first, int64_t rows,
+                                  const double* gram, int64_t ld, double scale,
                                   const int32_t* order, const double* diagonal,
                                   double* h) ESP_NOEXCEPT;
 // In place: the symmetric positive definite h [n, n] (upper triangle read) becomes upper triangular
-// U with U U^T = h (zeros below): the reversed Cholesky factor of GPTQ. NUMERICAL when a pivot is
-// not positive: *pivot = its index, h is then undefined.
+// U with U U^T = h: the reversed Cholesky factor of GPTQ. Below the diagonal the 16 x 16 cells on
+// it become 0 and nothing else is read or written, so that the pages of a fresh square there never
+// come to exist. NUMERICAL when a pivot is not positive: *pivot = its index, h is then undefined.
 ESP_EXPORT esp_status esp_cholesky_reversed(esp_context* ctx, int64_t n, double* h,
                                             int64_t* pivot) ESP_NOEXCEPT;
 // GPTQ (arXiv 2210.17323) column by column, left-looking, from U of esp_cholesky_reversed. See

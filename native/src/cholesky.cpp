@@ -176,34 +176,51 @@ esp_status esp_cholesky_reversed(esp_context* ctx, int64_t n, double* h, int64_t
     });
     if (status != ESP_OK) return status;
   }
-  return parallel_tiles(ctx, ceil_div(n, block), [&](int64_t b, int32_t) -> esp_status {
-    for (int64_t r = b * block; r < min_of(n, (b + 1) * block); r++)
-      memset(h + r * n, 0, static_cast<size_t>(r) * sizeof(double));
-    return ESP_OK;
-  });
+  // Below the cells of the diagonal nothing was written: h may be memory whose pages there do not
+  // exist yet.
+  for (int64_t r = 0; r < n; r++)
+    memset(h + r * n + r / width * width, 0, static_cast<size_t>(r % width) * sizeof(double));
+  return ESP_OK;
 }
 
-esp_status esp_hessian(esp_context* ctx, int64_t n, const double* gram, double scale,
-                       const int32_t* order, const double* diagonal, double* h) noexcept {
+esp_status esp_hessian(esp_context* ctx, int64_t n, int64_t first, int64_t rows, const double* gram,
+                       int64_t ld, double scale, const int32_t* order, const double* diagonal,
+                       double* h) noexcept {
   using namespace esp;
   const char* const op = "hessian";
   ESP_REQUIRE(op, ctx != nullptr, "a context", ctx != nullptr);
   ESP_REQUIRE(op, n >= 0, "n >= 0", n);
-  if (n == 0) return ESP_OK;
+  ESP_REQUIRE(op, first >= 0 && rows >= 0 && first <= n - rows, "rows of n", first);
+  if (rows == 0) return ESP_OK;
+  ESP_REQUIRE(op, ld >= n - first, "ld >= n - first", ld);
   ESP_REQUIRE(op, gram != nullptr, "an address", gram != nullptr);
   ESP_REQUIRE(op, diagonal != nullptr, "an address", diagonal != nullptr);
   ESP_REQUIRE(op, h != nullptr, "an address", h != nullptr);
-  for (int64_t i = 0; order != nullptr && i < n; i++)
-    ESP_REQUIRE(op, order[i] >= 0 && order[i] < n, "0 <= order < n", order[i]);
-  return parallel_tiles(ctx, ceil_div(n, width), [&](int64_t t, int32_t) -> esp_status {
-    for (int64_t r = t * width; r < min_of(n, (t + 1) * width); r++) {
-      double* const to = h + r * n;
-      const int64_t row = order == nullptr ? r : order[r];
-      for (int64_t c = r + 1; c < n; c++) {
-        const int64_t column = order == nullptr ? c : order[c];
-        to[c] = scale * gram[min_of(row, column) * n + max_of(row, column)];
+  int32_t* place = nullptr;  // of every channel in the order
+  if (order != nullptr) {
+    place = static_cast<int32_t*>(scratch(ctx, 0, n * static_cast<int64_t>(sizeof(int32_t))));
+    if (place == nullptr) return fail(ESP_OUT_OF_MEMORY, "hessian: no memory for the order");
+    for (int64_t i = 0; i < n; i++) place[i] = -1;
+    for (int64_t i = 0; i < n; i++) {
+      ESP_REQUIRE(op, order[i] >= 0 && order[i] < n, "0 <= order < n", order[i]);
+      ESP_REQUIRE(op, place[order[i]] < 0, "every channel once", order[i]);
+      place[order[i]] = static_cast<int32_t>(i);
+    }
+  }
+  return parallel_tiles(ctx, ceil_div(rows, width), [&](int64_t t, int32_t) -> esp_status {
+    for (int64_t r = first + t * width; r < first + min_of(rows, (t + 1) * width); r++) {
+      const double* const from = gram + (r - first) * ld - first;
+      if (place == nullptr) {
+        for (int64_t c = r + 1; c < n; c++) h[r * n + c] = scale * from[c];
+        h[r * n + r] = diagonal[r];
+        continue;
       }
-      to[r] = diagonal[row];
+      const int64_t i = place[r];
+      for (int64_t c = r + 1; c < n; c++) {
+        const int64_t j = place[c];
+        h[min_of(i, j) * n + max_of(i, j)] = scale * from[c];
+      }
+      h[i * n + i] = diagonal[r];
     }
     return ESP_OK;
   });

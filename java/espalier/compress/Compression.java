@@ -231,14 +231,32 @@ public final class Compression implements AutoCloseable {
   }
 
   private void compress(Block block, Step step, Statistics statistics, Sink sink) {
-    for (String name : step.linears()) {
-      Linear linear = block.linears().get(name);
-      Linear result = compress(plan.of(name), linear, statistics);
-      if (result != linear) {
-        block.swap(name, result);
+    if (statistics == null || memory == null || !memory.laysAside(statistics.width())) {
+      for (String name : step.linears()) {
+        finish(block, solve(plan.of(name), block.linears().get(name), statistics), sink);
       }
-      report.timings().run(Phase.WRITE, name, () -> sink.accept(name, result));
+      return;
     }
+    // All linears are solved from the factor before the sums, and with them the errors, are back.
+    String first = step.linears().get(0);
+    report.timings().run(Phase.HESSIAN, first, () -> statistics.layAside(spillFolder));
+    List<Solved> solved = new ArrayList<>();
+    for (String name : step.linears()) {
+      solved.add(solve(plan.of(name), block.linears().get(name), statistics));
+    }
+    report.timings().run(Phase.HESSIAN, first, statistics::takeBack);
+    for (Solved each : solved) {
+      finish(block, each.isCompressed() ? measured(each, statistics) : each, sink);
+    }
+  }
+
+  private void finish(Block block, Solved solved, Sink sink) {
+    String name = solved.planned().name();
+    record(solved);
+    if (solved.kept() != solved.before()) {
+      block.swap(name, solved.kept());
+    }
+    report.timings().run(Phase.WRITE, name, () -> sink.accept(name, solved.kept()));
   }
 
   private void compressHead(Samples samples, Sink sink) {
@@ -255,49 +273,72 @@ public final class Compression implements AutoCloseable {
                 Plan.HEAD,
                 () -> samples.forEachResidual(hidden -> target.add(model.headInput(ops, hidden))));
       }
-      Linear linear = model.head();
-      Linear result = compress(planned, linear, statistics);
-      if (result != linear) {
-        model.swapHead(result);
+      Solved solved = solve(planned, model.head(), statistics);
+      record(solved);
+      if (solved.kept() != solved.before()) {
+        model.swapHead(solved.kept());
       }
-      report.timings().run(Phase.WRITE, Plan.HEAD, () -> sink.accept(Plan.HEAD, result));
+      report
+          .timings()
+          .run(Phase.WRITE, Plan.HEAD, () -> sink.accept(Plan.HEAD, solved.kept()));
     }
   }
 
-  private Linear compress(PlannedLinear planned, Linear linear, Statistics statistics) {
+  /**
+   * A linear between its solve and the report.
+   *
+   * @param kept what the model goes on with; the stored form where nothing is planned
+   * @param result null where nothing is planned
+   */
+  private record Solved(
+      PlannedLinear planned, Linear before, Linear kept, LinearResult result, double seconds) {
+    boolean isCompressed() {
+      return result != null;
+    }
+  }
+
+  private Solved solve(PlannedLinear planned, Linear linear, Statistics statistics) {
     listener.checkCancelled();
     if (!planned.isCompressed()) {
-      report.row(
-          LinearRow.untouched(
-              planned.name(),
-              planned.reason(),
-              planned.out() * planned.in(),
-              linear.bitsPerWeight()));
-      return linear;
+      return new Solved(planned, linear, linear, null, 0);
     }
     long start = System.nanoTime();
     if (statistics != null) {
       planned.method().prepare(statistics);
     }
-    double preparing = (System.nanoTime() - start) * 1e-9;
-    report.timings().add(Phase.SOLVE, planned.name(), preparing);
     try (Context.Scope scope = context.scope()) {
-      DType stored = linear instanceof Dense dense ? dense.matrix().dtype() : DType.F32;
-      ScaleType scaleType = OutputFormat.scaleType(plan.formats(), stored);
-      long rows = memory == null ? 0 : memory.panelRows();
-      LinearResult result =
-          report
-              .timings()
-              .get(
-                  Phase.SOLVE,
-                  planned.name(),
-                  () -> new Panels(planned, linear, scaleType, statistics, context).solve(rows));
+      LinearResult result = panels(planned, linear, statistics).solve(panelRows());
       Windows.forget(linear);
       Linear kept = keep(scope, result.quantized(), linear);
-      double seconds = (System.nanoTime() - start) / 1e9;
-      record(planned, result, seconds);
-      return kept;
+      double seconds = (System.nanoTime() - start) * 1e-9;
+      report.timings().add(Phase.SOLVE, planned.name(), seconds);
+      return new Solved(planned, linear, kept, result, seconds);
     }
+  }
+
+  private Panels panels(PlannedLinear planned, Linear linear, Statistics statistics) {
+    DType stored = linear instanceof Dense dense ? dense.matrix().dtype() : DType.F32;
+    ScaleType scaleType = OutputFormat.scaleType(plan.formats(), stored);
+    return new Panels(planned, linear, scaleType, statistics, context);
+  }
+
+  private long panelRows() {
+    return memory == null ? 0 : memory.panelRows();
+  }
+
+  /** Returns the same with its errors, which could not be measured while the sums were aside. */
+  private Solved measured(Solved solved, Statistics statistics) {
+    listener.checkCancelled();
+    PlannedLinear planned = solved.planned();
+    long start = System.nanoTime();
+    LinearResult result =
+        panels(planned, solved.before(), statistics)
+            .measure((Quantized) solved.kept(), solved.result().events(), panelRows());
+    Windows.forget(solved.before());
+    double seconds = (System.nanoTime() - start) * 1e-9;
+    report.timings().add(Phase.SOLVE, planned.name(), seconds);
+    return new Solved(
+        planned, solved.before(), solved.kept(), result, solved.seconds() + seconds);
   }
 
   /** Takes the tensors of a result out of the scope of its solve. */
@@ -327,7 +368,18 @@ public final class Compression implements AutoCloseable {
     return tensor;
   }
 
-  private void record(PlannedLinear planned, LinearResult result, double seconds) {
+  private void record(Solved solved) {
+    PlannedLinear planned = solved.planned();
+    if (!solved.isCompressed()) {
+      report.row(
+          LinearRow.untouched(
+              planned.name(),
+              planned.reason(),
+              planned.out() * planned.in(),
+              solved.before().bitsPerWeight()));
+      return;
+    }
+    LinearResult result = solved.result();
     report.row(
         new LinearRow(
             planned.name(),
@@ -337,7 +389,7 @@ public final class Compression implements AutoCloseable {
             result.linear().bitsPerWeight(),
             result.relativeError(),
             result.nearestError(),
-            seconds,
+            solved.seconds(),
             Variants.preferred(planned.method().operation()).orElse(null)));
     result.events().forEach(report::event);
     lastResult =

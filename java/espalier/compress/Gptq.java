@@ -53,6 +53,11 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
   }
 
   @Override
+  public boolean worksFromFactor() {
+    return true;
+  }
+
+  @Override
   public void prepare(Statistics statistics) {
     statistics.factor(damping, actOrder);
   }
@@ -97,6 +102,9 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
                   + " apart"));
     }
     Quantized result = solve(input, factor, context);
+    if (statistics.isAside()) {
+      return new LinearResult(result, Double.NaN, Double.NaN, List.copyOf(events));
+    }
     double energy = LayerError.energy(context, input.weight(), statistics);
     double error = error(input, result, energy, context);
     double nearestError =

@@ -44,13 +44,13 @@ record HessianFactor(Tensor upper, int[] order, double damping, boolean actOrder
     Tensor channels = order == null ? null : context.ints(order, width);
     Tensor damped = context.allocate(DType.F64, width);
     DoubleBuffer values = damped.buffer().asDoubleBuffer();
-    Tensor upper = context.allocate(DType.F64, width, width);
+    Tensor upper = statistics.factorRoom();
     long pivot = -1;
     for (double used : rungs(damping)) {
       for (int i = 0; i < width; i++) {
         values.put(i, diagonal[i] + used * mean);
       }
-      LinearAlgebra.hessian(context, statistics.gram(), scale, channels, damped, upper);
+      statistics.hessian(scale, channels, damped, upper);
       pivot = LinearAlgebra.choleskyReversed(context, upper);
       if (pivot < 0) {
         return new HessianFactor(upper, order, damping, actOrder, used);

@@ -7,6 +7,7 @@ import espalier.tensor.Tensor;
 
 /**
  * The relative error of a layer, tr((W−Q)H(W−Q)ᵀ) / tr(WHWᵀ); H is the identity without statistics.
+ * NaN while the statistics are laid aside.
  */
 final class LayerError {
   private LayerError() {}
@@ -19,17 +20,22 @@ final class LayerError {
   /** The same, with the energy of the weights known: two results of one layer share it. */
   static double relative(
       Context context, Tensor weight, Tensor quantized, Statistics statistics, double energy) {
-    return ratio(
-        LinearAlgebra.quadraticForm(context, weight, quantized, hessian(statistics)), energy);
+    return ratio(form(context, weight, quantized, statistics), energy);
   }
 
   /** Returns tr(WHWᵀ), what {@link #relative} divides by. */
   static double energy(Context context, Tensor weight, Statistics statistics) {
-    return LinearAlgebra.quadraticForm(context, weight, hessian(statistics));
+    return form(context, weight, null, statistics);
   }
 
-  private static Tensor hessian(Statistics statistics) {
-    return statistics == null ? null : statistics.gram();
+  /** Returns tr(DHDᵀ), D = a − b. */
+  private static double form(Context context, Tensor a, Tensor b, Statistics statistics) {
+    if (statistics == null) {
+      return LinearAlgebra.quadraticForm(context, a, b, null);
+    }
+    return statistics.isAside()
+        ? Double.NaN
+        : LinearAlgebra.quadraticForm(context, a, b, statistics.gram());
   }
 
   /** A layer of zeros, or one that never sees an input, has no error. */

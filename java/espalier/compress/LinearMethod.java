@@ -17,6 +17,15 @@ public interface LinearMethod {
   boolean needsStatistics();
 
   /**
+   * Returns whether {@link #apply} needs of the statistics no more than what {@link #prepare} made of
+   * them, and the counts, so that the sums may be laid aside meanwhile; it returns a quantized form
+   * then, whose errors are measured later.
+   */
+  default boolean worksFromFactor() {
+    return !needsStatistics();
+  }
+
+  /**
    * Does the work that all linears of one input share, such as factoring the Hessian; its tensors
    * lie in the context's current scope, which must outlive the calls of {@link #apply}.
    */

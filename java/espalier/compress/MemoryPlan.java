@@ -21,10 +21,12 @@ import java.util.OptionalLong;
  * released   finished blocks leave memory; what proves the output walks along with the texts
  * spilled    hidden states lie in unnamed files beside the output and are resident text by text
  * panels     a linear is solved a panel of rows at a time
+ * laid aside while the widest linears are solved, Σxxᵀ of their input waits in an unnamed file and
+ *            leaves its memory to the factor; errors are measured when it is back
  * </pre>
  *
- * None of these changes a bit of the output. With a budget finished blocks always leave; the other
- * two come in this order, and only as far as the budget demands. Hidden states are never narrowed:
+ * None of these changes a bit of the output. With a budget finished blocks always leave; the others
+ * come in this order, and only as far as the budget demands. Hidden states are never narrowed:
  * where they lie costs disk, not memory. Files are mapped and their pages given back as soon as a
  * tensor was used, so that of all weights one block at most is resident.
  */
@@ -47,7 +49,10 @@ public final class MemoryPlan {
   /** A named budget is rounded up to this, so that it also holds in a run a little larger. */
   private static final long NAMED_STEP = 50_000_000;
 
-  private static final long F64_BYTES = Double.BYTES;
+  private static final long PAGE = 4096;
+
+  /** A width no linear has: nothing is laid aside. */
+  private static final long NEVER = Long.MAX_VALUE;
 
   private final Model model;
   private final Plan plan;
@@ -56,6 +61,7 @@ public final class MemoryPlan {
   private final OptionalLong budget;
   private final boolean spilled;
   private final long panelRows;
+  private final long asideFrom;
   private final Peak peak;
 
   /** A moment of the run and the bytes resident then. */
@@ -68,7 +74,8 @@ public final class MemoryPlan {
       long base,
       OptionalLong budget,
       boolean spilled,
-      long panelRows) {
+      long panelRows,
+      long asideFrom) {
     this.model = model;
     this.plan = plan;
     this.work = work;
@@ -76,6 +83,7 @@ public final class MemoryPlan {
     this.budget = budget;
     this.spilled = spilled;
     this.panelRows = panelRows;
+    this.asideFrom = asideFrom;
     this.peak = peak();
   }
 
@@ -88,19 +96,31 @@ public final class MemoryPlan {
    */
   public static MemoryPlan of(
       Model model, Plan plan, Workload work, int threads, OptionalLong budget) {
-    return above(Resident.bytes() + GROWTH + threads * THREAD_BYTES, model, plan, work, budget);
+    long base = Resident.bytes() + GROWTH + threads * THREAD_BYTES;
+    return above(base + scratch(threads, widest(model)), model, plan, work, budget);
+  }
+
+  /**
+   * Scratch of a context, bytes: of one worker 512 rows of x in fp32 (Σxxᵀ), of every other one 256
+   * rows of differences and 128 columns of the factor (the column solver).
+   */
+  private static long scratch(int threads, long widest) {
+    return widest * Float.BYTES * (512 + (threads - 1) * (256L + 128L));
   }
 
   /** Plans above so many bytes that are resident whatever the run does. */
   static MemoryPlan above(long base, Model model, Plan plan, Workload work, OptionalLong budget) {
-    MemoryPlan last = new MemoryPlan(model, plan, work, base, budget, false, 0);
+    MemoryPlan last = new MemoryPlan(model, plan, work, base, budget, false, 0, NEVER);
     if (budget.isEmpty() || last.peakBytes() <= budget.getAsLong()) {
       return last;
     }
-    for (long rows : PANELS) {
-      last = new MemoryPlan(model, plan, work, base, budget, work.tokens() > 0, rows);
-      if (last.peakBytes() <= budget.getAsLong()) {
-        return last;
+    long[] waysAside = canLayAside(plan) ? new long[] {NEVER, widest(model)} : new long[] {NEVER};
+    for (long aside : waysAside) {
+      for (long rows : PANELS) {
+        last = new MemoryPlan(model, plan, work, base, budget, work.tokens() > 0, rows, aside);
+        if (last.peakBytes() <= budget.getAsLong()) {
+          return last;
+        }
       }
     }
     long named = Math.floorDiv(last.peakBytes() + NAMED_STEP, NAMED_STEP) * NAMED_STEP;
@@ -117,7 +137,7 @@ public final class MemoryPlan {
   /** Makes every sacrifice there is, whatever the budget; the output must not show it. */
   static MemoryPlan frugal(Model model, Plan plan, Workload work, long panelRows) {
     OptionalLong any = OptionalLong.of(Long.MAX_VALUE);
-    return new MemoryPlan(model, plan, work, 0, any, work.tokens() > 0, panelRows);
+    return new MemoryPlan(model, plan, work, 0, any, work.tokens() > 0, panelRows, canLayAside(plan) ? 0 : NEVER);
   }
 
   /** Returns the most bytes resident at any moment. */
@@ -150,9 +170,24 @@ public final class MemoryPlan {
     return panelRows;
   }
 
+  /** Returns whether Σxxᵀ of an input of this width is laid aside while its linears are solved. */
+  boolean laysAside(long width) {
+    return width >= asideFrom;
+  }
+
+  /** Whether every linear can be solved from the factor, and measured once the sums are back. */
+  private static boolean canLayAside(Plan plan) {
+    for (PlannedLinear planned : plan.linears()) {
+      if (planned.isCompressed() && !planned.method().worksFromFactor()) {
+        return false;
+      }
+    }
+    return plan.needsCalibration() && !plan.dense();
+  }
+
   /** Returns the bytes of temporary files. */
   public long spilledBytes() {
-    return spilled ? allStates() : 0;
+    return (spilled ? allStates() : 0) + (asideFrom == NEVER ? 0 : gram(widest(model)));
   }
 
   /** Returns what was decided, for the report. */
@@ -175,6 +210,19 @@ public final class MemoryPlan {
               "linears are solved "
                   + panelRows
                   + " rows at a time, as the memory budget demands; the result is the same"));
+    }
+    if (asideFrom != NEVER) {
+      long widest = widest(model);
+      events.add(
+          Event.info(
+              "sums-laid-aside",
+              "compress",
+              "while linears of "
+                  + widest
+                  + " inputs are solved the sums behind their Hessian ("
+                  + megabytes(gram(widest))
+                  + ") lie in temporary files, as the memory budget demands; the result is the"
+                  + " same"));
     }
     return events;
   }
@@ -203,7 +251,7 @@ public final class MemoryPlan {
                         + states
                         + finished
                         + kept
-                        + (solved ? gram(in) + factor(in) : 0)
+                        + (solved ? square(in) : 0)
                         + solveBytes(planned, block.linears().get(name)),
                     "solving " + name));
           }
@@ -234,7 +282,7 @@ public final class MemoryPlan {
               base
                   + here
                   + resultBytes(head)
-                  + (solved ? gram(head.in()) + factor(head.in()) : 0)
+                  + (solved ? 2 * gram(head.in()) : 0)
                   + solveBytes(head, model.head()),
               "solving " + Plan.HEAD));
     }
@@ -250,14 +298,17 @@ public final class MemoryPlan {
         .anyMatch(p -> p.isCompressed() && p.method().needsStatistics());
   }
 
-  /** Σxxᵀ in fp64. */
+  /**
+   * Σxxᵀ in fp64, or its Cholesky factor: of the square, only pages on and above the diagonal ever
+   * come to exist.
+   */
   private static long gram(long in) {
-    return in * in * F64_BYTES;
+    return in * in * Double.BYTES / 2 + in * Math.min(PAGE, in * Double.BYTES / 2);
   }
 
-  /** The Cholesky factor beside it. */
-  private static long factor(long in) {
-    return in * in * F64_BYTES;
+  /** Both, or one and the band of the other that is on its way to or from its file. */
+  private long square(long in) {
+    return gram(in) + (laysAside(in) ? Triangle.BAND * in * Double.BYTES : gram(in));
   }
 
   private long rows(PlannedLinear planned) {
@@ -288,13 +339,15 @@ public final class MemoryPlan {
 
   /** Residuals and the widest input of all texts. */
   private long allStates() {
-    long widest =
-        model.blocks().stream()
-            .flatMap(block -> block.linears().values().stream())
-            .mapToLong(Linear::inFeatures)
-            .max()
-            .orElse(0);
-    return work.tokens() * stateBytes() * (model.config().hiddenSize() + widest);
+    return work.tokens() * stateBytes() * (model.config().hiddenSize() + widest(model));
+  }
+
+  private static long widest(Model model) {
+    return model.blocks().stream()
+        .flatMap(block -> block.linears().values().stream())
+        .mapToLong(Linear::inFeatures)
+        .max()
+        .orElse(0);
   }
 
   /** One text at a linear's input, in F32 and as it is kept. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
+import espalier.kernel.Quantize;
 import espalier.kernel.ScaleType;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
@@ -33,17 +34,12 @@ record Panels(
     if (rows == 0 || rows >= planned.out()) {
       return apply(linear.weight(context), linear.bias());
     }
-    // A matrix stored [in, out] has no rows to take before it is turned.
-    boolean turned = !(linear instanceof Dense dense) || dense.inOut();
-    Tensor whole = turned ? linear.weight(context) : null;
+    Tensor whole = turned() ? linear.weight(context) : null;
     Gathered gathered = new Gathered();
     for (long from = 0; from < planned.out(); from += rows) {
       long to = Math.min(planned.out(), from + rows);
       try (Context.Scope scope = context.scope()) {
-        Tensor weight =
-            turned
-                ? whole.rows(from, to)
-                : new Dense(((Dense) linear).matrix().rows(from, to), null).weight(context);
+        Tensor weight = turned() ? whole.rows(from, to) : panel(from, to).weight(context);
         LinearResult result = apply(weight, null);
         gathered.add(from, result, LayerError.energy(context, weight, statistics), scope);
       }
@@ -51,11 +47,70 @@ record Panels(
     return gathered.result();
   }
 
+  /**
+   * Measures the errors of what {@link #solve} made while the statistics were laid aside, by panels
+   * of {@code rows} rows as well.
+   */
+  LinearResult measure(Quantized whole, List<Event> events, long rows) {
+    double energy = 0;
+    double error = 0;
+    double nearestError = 0;
+    long step = rows == 0 ? planned.out() : rows;
+    for (long from = 0; from < planned.out(); from += step) {
+      long to = Math.min(planned.out(), from + step);
+      try (Context.Scope scope = context.scope()) {
+        Tensor weight =
+            turned() ? linear.weight(context).rows(from, to) : panel(from, to).weight(context);
+        double here = LayerError.energy(context, weight, statistics);
+        double missed = error(weight, part(whole, from, to), here);
+        energy += here;
+        error += missed;
+        nearestError +=
+            planned.method().needsStatistics()
+                ? error(weight, Rtn.nearest(input(weight, null), Quantize.Ties.TO_EVEN, context), here)
+                : missed;
+      }
+    }
+    return new LinearResult(
+        whole,
+        energy == 0 ? 0 : error / energy,
+        energy == 0 ? 0 : nearestError / energy,
+        events);
+  }
+
+  private double error(Tensor weight, Quantized part, double energy) {
+    Tensor values = Rtn.values(part, context);
+    return LayerError.relative(context, weight, values, statistics, energy) * energy;
+  }
+
+  private static Quantized part(Quantized whole, long from, long to) {
+    return new Quantized(
+        whole.scheme(),
+        whole.inFeatures(),
+        whole.codes().rows(from, to),
+        whole.scales().rows(from, to),
+        whole.zeros() == null ? null : whole.zeros().rows(from, to),
+        whole.groupIndex(),
+        whole.scaleType(),
+        null);
+  }
+
+  /** A matrix stored [in, out] has no rows to take before it is turned. */
+  private boolean turned() {
+    return !(linear instanceof Dense dense) || dense.inOut();
+  }
+
+  private Dense panel(long from, long to) {
+    return new Dense(((Dense) linear).matrix().rows(from, to), null);
+  }
+
+  private LinearInput input(Tensor weight, Tensor bias) {
+    return new LinearInput(
+        planned.name(), weight, bias, planned.scheme(), planned.range(), scaleType, statistics);
+  }
+
   private LinearResult apply(Tensor weight, Tensor bias) {
-    LinearInput input =
-        new LinearInput(
-            planned.name(), weight, bias, planned.scheme(), planned.range(), scaleType, statistics);
-    return planned.method().apply(input, context);
+    return planned.method().apply(input(weight, bias), context);
   }
 
   /** The panels' results put together. */

@@ -3,9 +3,9 @@ package espalier.compress;
 
 import espalier.kernel.LinearAlgebra;
 import espalier.tensor.Context;
-import espalier.tensor.DType;
 import espalier.tensor.Tensor;
 import java.nio.DoubleBuffer;
+import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.stream.IntStream;
 
@@ -24,10 +24,19 @@ public final class Statistics {
   private final Tensor gram;
   private long tokens;
   private HessianFactor factor;
+  private Channels channels; // null until asked for since the last rows
+  private Triangle aside; // null while gram holds the sums
+
+  /**
+   * What is known of single channels.
+   *
+   * @param squares Σx² of each
+   */
+  private record Channels(double[] squares, long dead, long duplicates) {}
 
   /** Starts with no tokens; {@code width} is the number of input channels. */
   public Statistics(Context context, long width) {
-    this(context, context.allocate(DType.F64, width, width), 0);
+    this(context, context.triangle(width), 0);
   }
 
   /** Takes over a gram matrix F64 [width, width] (upper triangle) that was summed elsewhere. */
@@ -39,9 +48,53 @@ public final class Statistics {
 
   /** Adds the rows of x F32 or BF16 [tokens, width]. */
   public void add(Tensor x) {
+    requireHere();
     LinearAlgebra.gram(context, x, gram);
     tokens += x.dimension(0);
     factor = null;
+    channels = null;
+  }
+
+  /**
+   * Lays the sums aside in a file and leaves their memory to the factor, until {@link #takeBack}.
+   * Meanwhile {@link #gram} is not there, and errors measured with it are NaN.
+   */
+  void layAside(Path folder) {
+    requireHere();
+    channels();
+    aside = new Triangle(context, folder, gram);
+  }
+
+  /** Ends what {@link #layAside} began; the factor is gone then. */
+  void takeBack() {
+    factor = null;
+    aside.into(gram);
+    aside = null;
+  }
+
+  /** Returns whether the sums are laid aside. */
+  boolean isAside() {
+    return aside != null;
+  }
+
+  private void requireHere() {
+    if (isAside()) {
+      throw new IllegalStateException("the sums are laid aside");
+    }
+  }
+
+  /** Returns the memory of a factor, F64 [width, width]. */
+  Tensor factorRoom() {
+    return isAside() ? gram : context.triangle(width());
+  }
+
+  /** Writes scale · Σxxᵀ as {@link LinearAlgebra#hessian} does, from wherever the sums are. */
+  void hessian(double scale, Tensor order, Tensor diagonal, Tensor h) {
+    if (isAside()) {
+      aside.hessian(context, scale, order, diagonal, h);
+    } else {
+      LinearAlgebra.hessian(context, gram, scale, order, diagonal, h);
+    }
   }
 
   /** Returns the number of rows added. */
@@ -56,18 +109,13 @@ public final class Statistics {
 
   /** Returns Σxxᵀ, F64 [width, width], on and above the diagonal; not to be changed. */
   public Tensor gram() {
+    requireHere();
     return gram;
   }
 
   /** Returns how many channels were zero in every row. */
   public long deadChannels() {
-    long dead = 0;
-    for (long i = 0; i < width(); i++) {
-      if (diagonal(i) == 0) {
-        dead++;
-      }
-    }
-    return dead;
+    return channels().dead();
   }
 
   /**
@@ -75,19 +123,31 @@ public final class Statistics {
    * correction with. Channels are compared by their sums, to the rounding of those.
    */
   public long duplicateChannels() {
-    int width = Math.toIntExact(width());
-    double[] squares = new double[width];
-    for (int i = 0; i < width; i++) {
-      squares[i] = diagonal(i);
+    return channels().duplicates();
+  }
+
+  private Channels channels() {
+    if (channels == null) {
+      double[] squares = new double[Math.toIntExact(width())];
+      long dead = 0;
+      for (int i = 0; i < squares.length; i++) {
+        squares[i] = row(i).get(i);
+        dead += squares[i] == 0 ? 1 : 0;
+      }
+      channels = new Channels(squares, dead, duplicates(squares));
     }
+    return channels;
+  }
+
+  private long duplicates(double[] squares) {
     int[] order =
-        IntStream.range(0, width)
+        IntStream.range(0, squares.length)
             .boxed()
             .sorted(Comparator.comparingDouble(i -> squares[i]))
             .mapToInt(Integer::intValue)
             .toArray();
     long duplicates = 0;
-    for (int k = 1; k < width; k++) {
+    for (int k = 1; k < squares.length; k++) {
       int i = order[k - 1];
       int j = order[k];
       // Σ(x_i − x_j)², which is zero only for equal channels.
@@ -105,7 +165,7 @@ public final class Statistics {
 
   /** Returns Σx² of channel i. */
   public double diagonal(long i) {
-    return row(i).get((int) i);
+    return channels().squares()[(int) i];
   }
 
   /**

@@ -40,6 +40,8 @@ public final class Abi {
 
   public static native int esp_memory_free(@Cast("void*") long address, long bytes);
 
+  public static native int esp_memory_sparse(@Cast("void*") long address, long bytes);
+
   public static native int esp_file_map(
       String path, @Cast("void**") long address, @Cast("int64_t*") long size);
 
@@ -433,7 +435,10 @@ public final class Abi {
   public static native int esp_hessian(
       @Cast("esp_context*") long ctx,
       long n,
+      long first,
+      long rows,
       @Cast("const double*") long gram,
+      long ld,
       double scale,
       @Cast("const int32_t*") long order,
       @Cast("const double*") long diagonal,

@@ -40,12 +40,37 @@ public final class LinearAlgebra {
       Context context, Tensor gram, double scale, Tensor order, Tensor diagonal, Tensor h) {
     long n = matrix("gram", gram, DType.F64).dimension(0);
     shaped("gram", gram, DType.F64, n, n);
+    hessianBand(context, 0, gram, scale, order, diagonal, h);
+  }
+
+  /**
+   * Writes those elements of {@link #hessian} that come from a band of channels and those after
+   * them.
+   *
+   * @param first channel of the band
+   * @param band F64 [rows, n − first]: these channels' rows of the gram matrix, from column {@code
+   *     first} on, of which the upper triangle is read
+   */
+  public static void hessianBand(
+      Context context,
+      long first,
+      Tensor band,
+      double scale,
+      Tensor order,
+      Tensor diagonal,
+      Tensor h) {
+    long n = matrix("h", h, DType.F64).dimension(0);
     shaped("h", h, DType.F64, n, n);
+    long rows = matrix("band", band, DType.F64).dimension(0);
+    shaped("band", band, DType.F64, rows, n - first);
     Native.check(
         Abi.esp_hessian(
             context.handle(),
             n,
-            gram.address(),
+            first,
+            rows,
+            band.address(),
+            n - first,
             scale,
             optional(order),
             diagonal.address(),
@@ -105,7 +130,7 @@ public final class LinearAlgebra {
 
   /**
    * Turns the symmetric h F64 [n, n] (upper triangle) in place into the upper triangular U with
-   * U·Uᵀ = h.
+   * U·Uᵀ = h. What lies below the diagonal is not defined.
    *
    * @return −1 on success, else the index of the pivot that was not positive; h is then undefined
    */

@@ -4,6 +4,7 @@ package espalier.tensor;
 import espalier.internal.Abi;
 import espalier.internal.Native;
 import espalier.internal.Words;
+import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -89,6 +90,30 @@ public final class Context implements AutoCloseable {
     handle();
     Shape shape = Shape.of(dimensions);
     Storage storage = Storage.allocate(dtype.bytes(shape.elements()));
+    scopes.peek().storages.add(storage);
+    return new Tensor(storage, 0, dtype, shape);
+  }
+
+  /**
+   * Allocates a zeroed square F64 [width, width] in the innermost scope of which only the triangle
+   * on and above the diagonal will be touched: pages below it then never come to exist.
+   */
+  public Tensor triangle(long width) {
+    handle();
+    Shape shape = Shape.of(width, width);
+    Storage storage = Storage.allocateSparse(DType.F64.bytes(shape.elements()));
+    scopes.peek().storages.add(storage);
+    return new Tensor(storage, 0, DType.F64, shape);
+  }
+
+  /**
+   * Allocates a zeroed tensor in the innermost scope whose memory is an unnamed file of a folder:
+   * its pages can be {@linkplain Tensor#forget forgotten} and keep what they hold.
+   */
+  public Tensor spill(Path folder, DType dtype, long... dimensions) {
+    handle();
+    Shape shape = Shape.of(dimensions);
+    Storage storage = Storage.spill(folder, dtype.bytes(shape.elements()));
     scopes.peek().storages.add(storage);
     return new Tensor(storage, 0, dtype, shape);
   }

@@ -45,6 +45,13 @@ public final class Storage implements AutoCloseable {
     return new Storage(Kind.ALLOCATED, out.get(0), sizeBytes, "memory");
   }
 
+  /** Does the same for memory of which parts will never be touched, and then take no room. */
+  public static Storage allocateSparse(long sizeBytes) {
+    Storage storage = allocate(sizeBytes);
+    Native.check(Abi.esp_memory_sparse(storage.address, sizeBytes));
+    return storage;
+  }
+
   /**
    * Maps a whole file read-only; files beyond 2 GiB are fine. The caller closes the result.
    *

@@ -3,8 +3,11 @@
 // What      y[m, n] = x[m, k] . w[n, k]^T + bias[n] for 1 <= m <= 4, and the same with w [k, n]:
 //           decoding, where every weight is read once.
 // Layout    Row-major; w in fp32, bf16 or f16, widened in registers.
-// Tile      Columns [begin, end) of y, all m rows. Register block: `rows` rows of w times M rows of
-//           x times 2 accumulators; with w [k, n], vectors of columns times M.
+// Tile      Columns [begin, end) of y, all m rows. Register block: `rows` rows of w, far apart,
+//           times M rows of x times 2 accumulators; with w [k, n], vectors of columns times M. Each
+//           of the rows is the head of a stream that runs through its part of the tile: neighbours
+//           would be streams that end after k elements, and a prefetcher that starts anew every
+//           time reads at two thirds of the pace.
 // Numerics  fp32 sums. [n, k]: 2 * lanes partial sums, so |error| <= (k / (2 lanes) + 6) * eps *
 //           sum |x w|. [k, n]: one sum in the order of k, |error| <= (k + 1) * eps * sum |x w|.
 //           The order depends on k alone: not on m, n or the tile.
@@ -36,14 +39,14 @@ struct f16_weights {
   static f32s tail(const uint16_t* p, int64_t count) { return load_f16_tail(p, count); }
 };
 
-// y[0..M, j..j + rows).
+// y[0..M, j + r * apart] for r = 0..rows.
 template <class W, int64_t M, int64_t rows>
-void dot_block(const dense_operands& a, int64_t j) {
+void dot_block(const dense_operands& a, int64_t j, int64_t apart) {
   const typename W::element* w[rows];
   f32s even[rows][M];
   f32s odd[rows][M];
   for (int64_t r = 0; r < rows; r++) {
-    w[r] = static_cast<const typename W::element*>(a.w) + (j + r) * a.ldw;
+    w[r] = static_cast<const typename W::element*>(a.w) + (j + r * apart) * a.ldw;
     for (int64_t i = 0; i < M; i++) even[r][i] = odd[r][i] = zeros();
   }
   int64_t p = 0;
@@ -71,18 +74,18 @@ void dot_block(const dense_operands& a, int64_t j) {
     }
   }
   for (int64_t r = 0; r < rows; r++) {
-    const float shift = a.bias != nullptr ? a.bias[j + r] : 0.0f;
+    const float shift = a.bias != nullptr ? a.bias[j + r * apart] : 0.0f;
     for (int64_t i = 0; i < M; i++)
-      a.y[i * a.ldy + j + r] = sum(add(even[r][i], odd[r][i])) + shift;
+      a.y[i * a.ldy + j + r * apart] = sum(add(even[r][i], odd[r][i])) + shift;
   }
 }
 
 template <class W, int64_t M>
 void dot_columns(const dense_operands& a, int64_t begin, int64_t end) {
   constexpr int64_t rows = registers / 4 / M;  // half of the registers accumulate
-  int64_t j = begin;
-  for (; j + rows <= end; j += rows) dot_block<W, M, rows>(a, j);
-  for (; j < end; j++) dot_block<W, M, 1>(a, j);
+  const int64_t apart = (end - begin) / rows;
+  for (int64_t j = begin; j < begin + apart; j++) dot_block<W, M, rows>(a, j, apart);
+  for (int64_t j = begin + apart * rows; j < end; j++) dot_block<W, M, 1>(a, j, 1);
 }
 
 template <class W>

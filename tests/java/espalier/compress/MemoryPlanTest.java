@@ -147,8 +147,16 @@ class MemoryPlanTest {
               0, opened, plan, work, OptionalLong.of(spilled.peakBytes() - 100_000_000));
       assertTrue(panels.spilled() && panels.panelRows() > 0 && panels.panelRows() % 64 == 0);
       assertEquals(2, panels.events().size());
-      // Σxxᵀ and its factor, 8192² in fp64, are there together whatever is given up.
-      assertTrue(panels.peakBytes() > 2 * 8192L * 8192 * 8);
+      // Σxxᵀ and its factor, both triangles of 8192² in fp64, are there together ...
+      long triangle = 8192L * 8192 * 8 / 2;
+      assertTrue(panels.peakBytes() > 2 * triangle);
+      MemoryPlan aside =
+          MemoryPlan.above(0, opened, plan, work, OptionalLong.of(2 * triangle + 80_000_000));
+      // ... unless one of them waits in a file: only for inputs of that width.
+      assertEquals(List.of(true, false), List.of(aside.laysAside(8192), aside.laysAside(2048)));
+      assertTrue(aside.peakBytes() > triangle && aside.peakBytes() <= 2 * triangle + 80_000_000);
+      assertTrue(aside.spilledBytes() >= states + triangle);
+      assertEquals(3, aside.events().size());
     }
   }
 
