@@ -4,6 +4,8 @@ package espalier.compress;
 import espalier.layer.Linear;
 import espalier.recipe.Modifier;
 import espalier.recipe.QuantizationArgs;
+import espalier.recipe.Quantizer;
+import espalier.recipe.QuantizerOptions;
 import espalier.recipe.Recipe;
 import espalier.recipe.SchemeGroup;
 import espalier.recipe.Targets;
@@ -73,11 +75,28 @@ final class IndivisibleGroups {
     yaml.append(" these layers; as --recipe FILE.yaml:\n");
     yaml.append("default_stage:\n  default_modifiers:\n    ").append(modifier.type()).append(":\n");
     yaml.append("      ignore: ").append(flow(modifier.ignore())).append('\n');
+    if (modifier instanceof Quantizer quantizer) {
+      yaml.append(solver(quantizer, group));
+    }
     yaml.append("      config_groups:\n");
     for (SchemeGroup written : modifier.groups()) {
       yaml.append(entry(written.name(), written.targets(), written));
     }
     return yaml.append(rows).toString().stripTrailing();
+  }
+
+  /** Returns what the modifier says of its solver; of all groups, since they agree on the order. */
+  private static String solver(Quantizer quantizer, SchemeGroup group) {
+    QuantizerOptions.Solver solver = quantizer.options().solver();
+    if (solver == null) {
+      return "";
+    }
+    boolean ordered = group.weights().actorder() != null;
+    String text = "      actorder: " + (ordered ? "static" : "null") + "\n";
+    if (solver.dampeningFrac() != null && solver.dampeningFrac() != Gptq.DEFAULT_DAMPING) {
+      text += "      dampening_frac: " + solver.dampeningFrac() + "\n";
+    }
+    return text;
   }
 
   private static String entry(String name, List<String> targets, SchemeGroup group) {

@@ -9,6 +9,7 @@ final class Observers {
   static final String MEMORYLESS = "memoryless_minmax";
   static final String RUNNING = "minmax";
   static final String STATIC = "static_minmax";
+  static final String SEARCHING = "memoryless_mse";
 
   private static final List<String> NAMES =
       List.of(
@@ -16,13 +17,21 @@ final class Observers {
           STATIC,
           MEMORYLESS,
           "mse",
-          "memoryless_mse",
+          SEARCHING,
           "imatrix_mse",
           "nvfp4_expanded_mse",
           "nvfp4_expanded_imatrix",
           "fouroversix");
 
   private Observers() {}
+
+  /** Returns whether the name stands for taking the extremes, however they are gathered. */
+  static boolean takesExtremes(String name) {
+    return name == null
+        || name.equals(RUNNING)
+        || name.equals(STATIC)
+        || name.equals(MEMORYLESS);
+  }
 
   /** Reads an observer's name; null if absent. An unknown name is passed on with a warning. */
   static String read(Options options, String field) {

@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /**
  * How one tensor is quantized, in the vocabulary of compressed-tensors.
@@ -127,7 +128,10 @@ public record QuantizationArgs(
         : copy(numBits, null, Strategy.CHANNEL, actorder, observer);
   }
 
-  /** Returns the arguments as a recipe may write them in one line; observers stay their default. */
+  /**
+   * Returns the arguments as a recipe may write them in one line. The visiting order is left out:
+   * it stands at the modifier.
+   */
   public String flow() {
     StringBuilder flow = new StringBuilder("{num_bits: ").append(numBits);
     flow.append(", type: ").append(type.text());
@@ -138,6 +142,17 @@ public record QuantizationArgs(
     }
     if (dynamic == Dynamic.YES) {
       flow.append(", dynamic: true");
+    }
+    if (!Observers.takesExtremes(observer)) {
+      flow.append(", observer: ").append(observer);
+      if (!observerOptions.isEmpty()) {
+        flow.append(", observer_kwargs: {");
+        flow.append(
+            observerOptions.entrySet().stream()
+                .map(option -> option.getKey() + ": " + option.getValue())
+                .collect(Collectors.joining(", ")));
+        flow.append('}');
+      }
     }
     return flow.append('}').toString();
   }

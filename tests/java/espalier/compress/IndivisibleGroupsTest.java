@@ -2,12 +2,17 @@
 package espalier.compress;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import espalier.CompressionJob;
 import espalier.Espalier;
 import espalier.model.TinyModels;
+import espalier.recipe.QuantizationArgs;
+import espalier.recipe.Recipe;
+import espalier.recipe.SchemeGroup;
+import espalier.recipe.ShortForm;
 import espalier.report.EspalierException;
 import espalier.report.Report;
 import java.io.IOException;
@@ -50,6 +55,41 @@ final class IndivisibleGroupsTest {
               boolean whole = row.name().endsWith("down_proj");
               assertTrue(row.scheme().endsWith(whole ? "per channel" : "group 8"), row.toString());
             });
+  }
+
+  @Test
+  void theRecipeInTheRefusalKeepsWhatTheSchemeChooses() {
+    GptqModifier printed = printed(job().scheme("W4A16").groupSize(8));
+    ShortForm form = ShortForm.of("W4A16", null, 8, Modifiers.REGISTRY);
+    GptqModifier asked = (GptqModifier) form.recipe().modifiers().get(0);
+    assertEquals(asked.groups(), printed.groups().subList(0, 1));
+    QuantizationArgs grouped = asked.groups().get(0).weights();
+    assertEquals(grouped.withGroupSize(0), printed.groups().get(1).weights());
+    assertEquals(asked.options().solver(), printed.options().solver());
+  }
+
+  @Test
+  void theRecipeInTheRefusalKeepsTheSolver() throws IOException {
+    Path recipe = folder.resolve("recipe.yaml");
+    Files.writeString(
+        recipe,
+        "default_stage:\n  default_modifiers:\n    GPTQModifier: {actorder: null,"
+            + " dampening_frac: 0.05, ignore: [lm_head], config_groups: {g: {targets: [Linear],"
+            + " weights: {num_bits: 3, strategy: group, group_size: 8, observer: mse,"
+            + " observer_kwargs: {grid: 20}}}}}\n");
+    GptqModifier printed = printed(job().recipe(recipe));
+    assertEquals(0.05, printed.options().solver().dampeningFrac());
+    for (SchemeGroup group : printed.groups()) {
+      assertNull(group.weights().actorder());
+      assertEquals("mse", group.weights().observer());
+      assertEquals("{grid=20}", group.weights().observerOptions().toString());
+    }
+  }
+
+  private GptqModifier printed(CompressionJob refused) {
+    String hint = assertThrows(EspalierException.class, refused::run).advice();
+    String yaml = hint.substring(hint.indexOf("default_stage:"));
+    return (GptqModifier) Recipe.parse(yaml, "hint", Modifiers.REGISTRY).modifiers().get(0);
   }
 
   @Test

@@ -35,6 +35,25 @@ final class ShortFormTest {
   }
 
   @Test
+  void gptqSearchesTheRangesOfFewBitsAndVisitsColumnsByImportance() {
+    for (Integer groupSize : new Integer[] {null, 64, 0}) {
+      for (String few : List.of("W2A16", "W3A16", "W4A16", "W4A16_ASYM", "W4A8")) {
+        QuantizationArgs weights = only(few, null, groupSize).groups().get(0).weights();
+        assertEquals("memoryless_mse", weights.observer(), few);
+        assertEquals(QuantizationArgs.Actorder.WEIGHT, weights.actorder(), few);
+        assertEquals(!few.endsWith("ASYM"), weights.symmetric(), few);
+      }
+      for (String many : List.of("W8A16", "W8A8")) {
+        QuantizationArgs weights = only(many, null, groupSize).groups().get(0).weights();
+        assertEquals("memoryless_minmax", weights.observer(), many);
+        assertEquals(QuantizationArgs.Actorder.WEIGHT, weights.actorder(), many);
+      }
+    }
+    QuantizationArgs rounded = only("W4A16", "rtn", 64).groups().get(0).weights();
+    assertEquals("memoryless_minmax", rounded.observer());
+  }
+
+  @Test
   void anotherGroupSizeIsWrittenOut() {
     SchemeGroup group = only("W4A16_ASYM", null, 64).groups().get(0);
     assertEquals(64, group.weights().groupSize());
