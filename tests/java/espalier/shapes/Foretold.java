@@ -7,7 +7,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Iterator;
 import java.util.Locale;
 import java.util.Map;
 
@@ -48,9 +47,7 @@ public final class Foretold {
     long foretold = 0;
     long found = 0;
     ObjectNode wrong = JSON.createObjectNode();
-    Iterator<Map.Entry<String, JsonNode>> files = plan.path("output").path("files").fields();
-    while (files.hasNext()) {
-      Map.Entry<String, JsonNode> file = files.next();
+    for (Map.Entry<String, JsonNode> file : plan.path("output").path("files").properties()) {
       long size = Files.size(out.resolve(file.getKey()));
       foretold += file.getValue().asLong();
       found += size;
