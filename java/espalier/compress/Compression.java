@@ -278,9 +278,7 @@ public final class Compression implements AutoCloseable {
       if (solved.kept() != solved.before()) {
         model.swapHead(solved.kept());
       }
-      report
-          .timings()
-          .run(Phase.WRITE, Plan.HEAD, () -> sink.accept(Plan.HEAD, solved.kept()));
+      report.timings().run(Phase.WRITE, Plan.HEAD, () -> sink.accept(Plan.HEAD, solved.kept()));
     }
   }
 
@@ -337,8 +335,7 @@ public final class Compression implements AutoCloseable {
     Windows.forget(solved.before());
     double seconds = (System.nanoTime() - start) * 1e-9;
     report.timings().add(Phase.SOLVE, planned.name(), seconds);
-    return new Solved(
-        planned, solved.before(), solved.kept(), result, solved.seconds() + seconds);
+    return new Solved(planned, solved.before(), solved.kept(), result, solved.seconds() + seconds);
   }
 
   /** Takes the tensors of a result out of the scope of its solve. */

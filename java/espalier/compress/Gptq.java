@@ -87,7 +87,8 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
               dead
                   + " of "
                   + statistics.width()
-                  + " input channels were always zero in the calibration text (dead); they are rounded to nearest"));
+                  + " input channels were always zero in the calibration text (dead); they are"
+                  + " rounded to nearest"));
     }
     long duplicates = statistics.duplicateChannels();
     if (duplicates > 0) {

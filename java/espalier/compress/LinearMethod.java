@@ -17,9 +17,9 @@ public interface LinearMethod {
   boolean needsStatistics();
 
   /**
-   * Returns whether {@link #apply} needs of the statistics no more than what {@link #prepare} made of
-   * them, and the counts, so that the sums may be laid aside meanwhile; it returns a quantized form
-   * then, whose errors are measured later.
+   * Returns whether {@link #apply} needs of the statistics no more than what {@link #prepare} made
+   * of them, and the counts, so that the sums may be laid aside meanwhile; it returns a quantized
+   * form then, whose errors are measured later.
    */
   default boolean worksFromFactor() {
     return !needsStatistics();

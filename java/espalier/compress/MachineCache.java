@@ -26,7 +26,7 @@ import java.util.Optional;
  * @param file the cache; may be absent, unreadable or from another version: then it is measured
  */
 public record MachineCache(Path file) {
-  private static final int SCHEMA = 1;
+  private static final int SCHEMA = 2; // 2: one thread, by processor time
 
   /** A profile, and where it comes from in a few words. */
   public record Found(MachineProfile profile, String origin) {}
@@ -48,7 +48,7 @@ public record MachineCache(Path file) {
       return new Found(kept.get(), "measured before, kept in " + file);
     }
     long start = System.nanoTime();
-    MachineProfile profile = MachineProfile.measure(context);
+    MachineProfile profile = MachineProfile.measure(context.threads());
     String spent =
         String.format(Locale.ROOT, "measured now in %.1f s", (System.nanoTime() - start) / 1e9);
     root.put("schema", SCHEMA);

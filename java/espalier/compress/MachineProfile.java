@@ -9,10 +9,14 @@ import espalier.layer.Scheme;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 
 /**
  * How fast this machine does what a compression consists of, from products of a few milliseconds
- * each. Good for an estimate, not for a comparison of machines.
+ * each. Good for an estimate, not for a comparison of machines. One thread is timed, by its
+ * processor time, and taken as many times as there are threads: what else the machine does at the
+ * moment would otherwise be kept for good.
  *
  * @param denseFlops FLOP/s of dense products with 16-bit weights
  * @param gramFlops of Σxxᵀ, tokens · width² counted
@@ -35,9 +39,9 @@ public record MachineProfile(
   private static final int WIDE = 1536;
   private static final int ROWS = 256;
 
-  /** Measures; takes well under a second on an idle machine. */
-  public static MachineProfile measure(Context context) {
-    try (Context.Scope scope = context.scope()) {
+  /** Measures for so many threads; takes well under a second on an idle machine. */
+  public static MachineProfile measure(int threads) {
+    try (Context context = Context.cpu(1)) {
       Tensor x = noise(context, TOKENS, WIDE);
       Tensor weight = Convert.fromFloat(context, noise(context, WIDE, WIDE), DType.BF16);
       Tensor y = context.allocate(DType.F32, TOKENS, WIDE);
@@ -56,13 +60,13 @@ public record MachineProfile(
       double round = best(() -> apply(new Rtn(), context, WIDE, null)) / ((double) ROWS * WIDE);
       double perColumn = Math.max(0, (many - few) / (WIDE - NARROW));
       return new MachineProfile(
-          2.0 * TOKENS * WIDE * WIDE / dense,
-          (double) TOKENS * WIDE * WIDE / grams,
-          (double) WIDE * WIDE * WIDE / 3 / factor,
-          Math.max(0, few - perColumn * NARROW),
-          perColumn,
-          round,
-          weight.sizeBytes() / scan);
+          threads * 2.0 * TOKENS * WIDE * WIDE / dense,
+          threads * (double) TOKENS * WIDE * WIDE / grams,
+          threads * (double) WIDE * WIDE * WIDE / 3 / factor,
+          Math.max(0, few - perColumn * NARROW) / threads,
+          perColumn / threads,
+          round / threads,
+          threads * weight.sizeBytes() / scan);
     }
   }
 
@@ -99,13 +103,19 @@ public record MachineProfile(
     return context.floats(values, rows, columns);
   }
 
-  /** Returns the seconds of the better of two runs, the first of which also warms up. */
+  /**
+   * Returns the seconds of processor time of the better of two runs, the first of which also warms
+   * up; of the clock where the system does not count them.
+   */
   private static double best(Runnable work) {
+    ThreadMXBean threads = ManagementFactory.getThreadMXBean();
+    boolean counted = threads.isCurrentThreadCpuTimeSupported();
     double best = Double.POSITIVE_INFINITY;
     for (int run = 0; run < 2; run++) {
-      long start = System.nanoTime();
+      long start = counted ? threads.getCurrentThreadCpuTime() : System.nanoTime();
       work.run();
-      best = Math.min(best, (System.nanoTime() - start) / 1e9);
+      long end = counted ? threads.getCurrentThreadCpuTime() : System.nanoTime();
+      best = Math.min(best, (end - start) / 1e9);
     }
     return Math.max(best, 1e-9);
   }

@@ -137,7 +137,8 @@ public final class MemoryPlan {
   /** Makes every sacrifice there is, whatever the budget; the output must not show it. */
   static MemoryPlan frugal(Model model, Plan plan, Workload work, long panelRows) {
     OptionalLong any = OptionalLong.of(Long.MAX_VALUE);
-    return new MemoryPlan(model, plan, work, 0, any, work.tokens() > 0, panelRows, canLayAside(plan) ? 0 : NEVER);
+    return new MemoryPlan(
+        model, plan, work, 0, any, work.tokens() > 0, panelRows, canLayAside(plan) ? 0 : NEVER);
   }
 
   /** Returns the most bytes resident at any moment. */

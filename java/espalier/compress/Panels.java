@@ -67,15 +67,13 @@ record Panels(
         error += missed;
         nearestError +=
             planned.method().needsStatistics()
-                ? error(weight, Rtn.nearest(input(weight, null), Quantize.Ties.TO_EVEN, context), here)
+                ? error(
+                    weight, Rtn.nearest(input(weight, null), Quantize.Ties.TO_EVEN, context), here)
                 : missed;
       }
     }
     return new LinearResult(
-        whole,
-        energy == 0 ? 0 : error / energy,
-        energy == 0 ? 0 : nearestError / energy,
-        events);
+        whole, energy == 0 ? 0 : error / energy, energy == 0 ? 0 : nearestError / energy, events);
   }
 
   private double error(Tensor weight, Quantized part, double energy) {

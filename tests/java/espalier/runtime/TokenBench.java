@@ -34,7 +34,7 @@ import java.util.function.DoubleSupplier;
  * <pre>
  * cmake --build target/native --target probe
  * java -cp target/test-classes:target/classes:target/lib/* espalier.runtime.TokenBench \
- *     MODEL PROBE [--rounds N] [--tokens N] [--prompt N] [--json FILE]
+ *     MODEL PROBE [--rounds N] [--tokens N] [--prompt N] [--threads N] [--json FILE]
  * </pre>
  */
 public final class TokenBench {
@@ -45,6 +45,7 @@ public final class TokenBench {
   private int rounds = 9;
   private int tokens = 8;
   private int prompt = 512;
+  private List<Integer> threads = List.of(1, Runtime.getRuntime().availableProcessors());
 
   private TokenBench(Path folder, Probe probe) {
     this.folder = folder;
@@ -60,6 +61,7 @@ public final class TokenBench {
           case "--rounds" -> bench.rounds = Integer.parseInt(words[i + 1]);
           case "--tokens" -> bench.tokens = Integer.parseInt(words[i + 1]);
           case "--prompt" -> bench.prompt = Integer.parseInt(words[i + 1]);
+          case "--threads" -> bench.threads = List.of(Integer.parseInt(words[i + 1]));
           case "--json" -> file = Path.of(words[i + 1]);
           default -> throw new IllegalArgumentException("unknown option " + words[i]);
         }
@@ -85,10 +87,9 @@ public final class TokenBench {
         "triples are lower quartile, median, upper quartile over the rounds; share = rate / rate of"
             + " the ceilings before and after; one thread by processor time, all threads by the"
             + " clock");
-    int all = Runtime.getRuntime().availableProcessors();
-    measure(root.putObject("one_thread"), 1);
-    if (all > 1) {
-      measure(root.putObject("all_threads").put("threads", all), all);
+    for (int count : threads.stream().distinct().toList()) {
+      String name = count == 1 ? "one_thread" : count + "_threads";
+      measure(root.putObject(name), count);
     }
     return root;
   }
