@@ -11,7 +11,7 @@
 //           6) eps sum |w x|. The order depends on cols and group alone. A zero between kept
 //           weights is multiplied, too: a NaN or an infinity in x spreads as in a dense product.
 // Tail      The last cols % lanes columns are masked in x and in W. A row whose values end within
-//           64 bytes of the end of all is read with care.
+//           64 bytes of the end of all is read with care, step by step: the same sums.
 //
 // A Coder offers: numbers (no scales); unit (what a code is worth that expands to 1);
 // cursor(values, end); value_bits; expand<careful, step>(places of the step, cursor*), step: which
@@ -44,12 +44,12 @@ inline uint64_t places_of(const uint8_t* places, int64_t count) {
   return word;
 }
 
-template <class C, bool careful, int step, class F>
+template <class C, int step, class F>
 inline __attribute__((always_inline)) void each_step_of_block(uint64_t word, typename C::cursor* at,
                                                               int64_t c, F f) {
   if constexpr (step < block_steps) {
-    f(c + step * lanes, step % 2, C::template expand<careful, step>(C::places(word, step), at));
-    each_step_of_block<C, careful, step + 1>(word, at, c, f);
+    f(c + step * lanes, step % 2, C::template expand<false, step>(C::places(word, step), at));
+    each_step_of_block<C, step + 1>(word, at, c, f);
   }
 }
 
@@ -61,11 +61,11 @@ inline __attribute__((always_inline)) void each_step(const uint8_t* places,
                                                      int64_t end, F f, L last) {
   typename C::cursor at = *cursor;  // in registers
   int64_t c = begin;
-  for (; c + block_columns <= end; c += block_columns) {
+  for (; !careful && c + block_columns <= end; c += block_columns) {
     uint64_t word;
     memcpy(&word, places + c / 8, sizeof word);
     at.prefetch();
-    each_step_of_block<C, careful, 0>(word, &at, c, f);
+    each_step_of_block<C, 0>(word, &at, c, f);
   }
   for (int parity = 0; c < end; c += lanes, parity ^= 1) {
     const int64_t count = end - c < lanes ? end - c : lanes;
@@ -169,9 +169,8 @@ template <class C>
 void multiply_sparse(const sparse_product& p, int64_t begin, int64_t end) {
   int64_t first = 0;
   for (; first + 4 <= p.m; first += 4) multiply_all_rows<C, 4>(p, begin, end, first);
-  if (p.m - first == 3) multiply_all_rows<C, 3>(p, begin, end, first);
-  if (p.m - first == 2) multiply_all_rows<C, 2>(p, begin, end, first);
-  if (p.m - first == 1) multiply_all_rows<C, 1>(p, begin, end, first);
+  for (; first + 2 <= p.m; first += 2) multiply_all_rows<C, 2>(p, begin, end, first);
+  if (first < p.m) multiply_all_rows<C, 1>(p, begin, end, first);
 }
 
 template <class C, bool careful>
