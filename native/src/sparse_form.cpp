@@ -123,8 +123,8 @@ esp_status make_places(esp_context* ctx, const sparse_operands& w, const void* d
   });
   if (status != ESP_OK) return status;
   if (w.pattern == ESP_SPARSE_24) {
-    *kept = worst.load();
-    ESP_REQUIRE(w.op, *kept == w.rows, "at most two of four kept in every row", *kept);
+    const int64_t row = *kept = worst.load();
+    ESP_REQUIRE(w.op, row == w.rows, "at most two of every four kept", row);
     *kept = w.rows * (w.cols / 2);
     return ESP_OK;
   }

@@ -114,6 +114,9 @@ void every_workload(const pools& data, const std::function<void(const workload&)
 void int8_workloads(const pools& data, const std::function<void(const workload&)>& visit);
 void solver_workloads(const pools& data, const std::function<void(const workload&)>& visit);
 
+// Those of sparse weights, which every_workload visits too; sparse_workloads.cpp.
+void sparse_workloads(const pools& data, const std::function<void(const workload&)>& visit);
+
 // ---- ceilings
 
 // One probe with `threads` threads; returns the bytes or FLOP it did.

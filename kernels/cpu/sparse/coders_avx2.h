@@ -83,8 +83,8 @@ struct byte_cursor {
 // kept weights are the same.
 template <int shift>
 inline uint64_t row_of_places(uint64_t word, int step) {
-  const int by = 8 * step - shift;
-  return (by < 0 ? word << -by : word >> by) & (uint64_t{0xFF} << shift);
+  const int by = (64 + 8 * step - shift) % 64;  // turned, not shifted: one instruction, no copy
+  return (word >> by | word << (64 - by)) & (uint64_t{0xFF} << shift);
 }
 template <bool of_four>
 inline int64_t kept_of(uint64_t row) {

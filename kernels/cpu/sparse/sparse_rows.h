@@ -6,12 +6,13 @@
 //           places; a Coder puts its values into their lanes and zeros between them. A block is the
 //           64 columns of one word of places.
 // Tile      One row of W by M rows of x: every expanded step serves M products.
-// Numerics  Two fp32 sums a row, of even and odd steps (within a group, for codes; scaled by its
-//           scale and summed over the groups): error <= (cols / (2 lanes) + groups + log2 lanes +
-//           6) eps sum |w x|. The order depends on cols and group alone. A zero between kept
-//           weights is multiplied, too: a NaN or an infinity in x spreads as in a dense product.
+// Numerics  Two fp32 sums a row of x, of every second step (four with one row of x; within a group,
+//           for codes: scaled by its scale and summed over the groups): error <= (cols / (2 lanes)
+//           + groups + log2 lanes + 6) eps sum |w x|. The order depends on cols, group and M alone.
+//           A zero between kept weights is multiplied, too: a NaN or an infinity in x spreads as in
+//           a dense product.
 // Tail      The last cols % lanes columns are masked in x and in W. A row whose values end within
-//           64 bytes of the end of all is read with care.
+//           64 bytes of the end of all is read with care, step by step: the same sums.
 //
 // A Coder offers: numbers (no scales); unit (what a code is worth that expands to 1);
 // cursor(values, end); value_bits; expand<careful, step>(places of the step, cursor*), step: which
@@ -44,16 +45,16 @@ inline uint64_t places_of(const uint8_t* places, int64_t count) {
   return word;
 }
 
-template <class C, bool careful, int step, class F>
+template <class C, int step, class F>
 inline __attribute__((always_inline)) void each_step_of_block(uint64_t word, typename C::cursor* at,
                                                               int64_t c, F f) {
   if constexpr (step < block_steps) {
-    f(c + step * lanes, step % 2, C::template expand<careful, step>(C::places(word, step), at));
-    each_step_of_block<C, careful, step + 1>(word, at, c, f);
+    f(c + step * lanes, step, C::template expand<false, step>(C::places(word, step), at));
+    each_step_of_block<C, step + 1>(word, at, c, f);
   }
 }
 
-// Calls f(column, parity, w) for the whole steps of columns [begin, end) of a row, begin a multiple
+// Calls f(column, step, w) for the whole steps of columns [begin, end) of a row, begin a multiple
 // of lanes, and last(column, count, w) for the rest, whose lanes beyond count are 0.
 template <class C, bool careful, class F, class L>
 inline __attribute__((always_inline)) void each_step(const uint8_t* places,
@@ -61,18 +62,18 @@ inline __attribute__((always_inline)) void each_step(const uint8_t* places,
                                                      int64_t end, F f, L last) {
   typename C::cursor at = *cursor;  // in registers
   int64_t c = begin;
-  for (; c + block_columns <= end; c += block_columns) {
+  for (; !careful && c + block_columns <= end; c += block_columns) {
     uint64_t word;
     memcpy(&word, places + c / 8, sizeof word);
     at.prefetch();
-    each_step_of_block<C, careful, 0>(word, &at, c, f);
+    each_step_of_block<C, 0>(word, &at, c, f);
   }
-  for (int parity = 0; c < end; c += lanes, parity ^= 1) {
+  for (int step = 0; c < end; c += lanes, step++) {
     const int64_t count = end - c < lanes ? end - c : lanes;
     const uint64_t word = places_of(places + c / 8, count);
     const f32s w = C::template expand<careful, -1>(C::places(word, 0), &at);
     if (count == lanes) {
-      f(c, parity, w);
+      f(c, step, w);
     } else {
       last(c, count, keep(w, count, zeros()));
     }
@@ -89,27 +90,42 @@ struct strip {
   f32s total[M];
 };
 
+// Sums a row that take turns: one fused multiply-add waits four cycles for the one before it in the
+// same sum, and a step takes two.
+template <int M>
+constexpr int sums_of = M == 1 ? 4 : 2;
+
 // Columns [begin, end), begin a multiple of lanes.
 template <class C, bool careful, int M>
 inline __attribute__((always_inline)) void sum_columns(strip<C, M>* s, int64_t begin, int64_t end,
                                                        f32s* sums) {
-  f32s part[2][M];
+  f32s part[sums_of<M>][M];
 #pragma GCC unroll 4
-  for (int i = 0; i < M; i++) part[0][i] = part[1][i] = zeros();
+  for (int p = 0; p < sums_of<M>; p++) {
+#pragma GCC unroll 4
+    for (int i = 0; i < M; i++) part[p][i] = zeros();
+  }
   const float* x[M];
 #pragma GCC unroll 4
   for (int i = 0; i < M; i++) x[i] = s->x[i];
   each_step<C, careful>(
       s->places, &s->at, begin, end,
-      [&](int64_t c, int parity, f32s w) __attribute__((always_inline)) {
+      [&](int64_t c, int step, f32s w) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-        for (int i = 0; i < M; i++) part[parity][i] = fma(w, load(x[i] + c), part[parity][i]);
+        for (int p = 0; p < sums_of<M>; p++) {
+          if (step % sums_of<M> != p) continue;  // so that every index is a constant
+#pragma GCC unroll 4
+          for (int i = 0; i < M; i++) part[p][i] = fma(w, load(x[i] + c), part[p][i]);
+        }
       },
       [&](int64_t c, int64_t count, f32s w) {
-        for (int i = 0; i < M; i++) part[1][i] = fma(w, load_tail(x[i] + c, count), part[1][i]);
+        for (int i = 0; i < M; i++) part[0][i] = fma(w, load_tail(x[i] + c, count), part[0][i]);
       });
 #pragma GCC unroll 4
-  for (int i = 0; i < M; i++) sums[i] = add(part[0][i], part[1][i]);
+  for (int i = 0; i < M; i++) {
+    sums[i] = add(part[0][i], part[1][i]);
+    if constexpr (sums_of<M> == 4) sums[i] = add(sums[i], add(part[2][i], part[3][i]));
+  }
 }
 
 // Groups that end inside a step: every lane has its own scale.
@@ -169,9 +185,8 @@ template <class C>
 void multiply_sparse(const sparse_product& p, int64_t begin, int64_t end) {
   int64_t first = 0;
   for (; first + 4 <= p.m; first += 4) multiply_all_rows<C, 4>(p, begin, end, first);
-  if (p.m - first == 3) multiply_all_rows<C, 3>(p, begin, end, first);
-  if (p.m - first == 2) multiply_all_rows<C, 2>(p, begin, end, first);
-  if (p.m - first == 1) multiply_all_rows<C, 1>(p, begin, end, first);
+  for (; first + 2 <= p.m; first += 2) multiply_all_rows<C, 2>(p, begin, end, first);
+  if (first < p.m) multiply_all_rows<C, 1>(p, begin, end, first);
 }
 
 template <class C, bool careful>
