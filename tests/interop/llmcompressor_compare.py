@@ -253,6 +253,10 @@ def main():
         print(f"skip everything: {missing}; the install line stands at the head of this file")
         print("0 compared, 1 skipped")
         return
+    if not (SHARED / "models").is_dir():
+        print(f"skip everything: {SHARED} has no models; set ESPALIER_SHARED")
+        print("0 compared, 1 skipped")
+        return
     espalier = shlex.split(chosen.espalier)
     subprocess.run([*espalier, "--version"], check=True, capture_output=True)  # builds, if need be
     result = {"processor": processor_name(), "documents": DOCUMENTS, "versions": known, "rows": []}
