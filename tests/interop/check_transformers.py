@@ -52,6 +52,9 @@ except ImportError as missing:
 # Both sides compute in float32 on the same weights and differ in the order of their sums. bf16 checkpoints
 # are loaded widened to float32 too, because that is what `espalier eval` does: the tolerance is the same.
 TOLERANCE = 1e-5
+# Rounding the inputs to int8 puts the largest of every token on a tie (127.5), which the last bit of a sum
+# decides: a millionth more or less on every input moves the perplexity of tiny1m by half a percent.
+ROUNDED_INPUTS_TOLERANCE = 1e-2
 ROWS, ROW_TOKENS = 8, 96
 
 
@@ -103,6 +106,8 @@ CASES = [
     Case("made/llama", "rtn w4.g4 asymmetric", f"{RTN} W4A16_ASYM --group-size 4"),
     Case("made/llama", "rtn w4 per channel asymmetric", f"{RTN} W4A16_ASYM --group-size 0"),
     Case("made/llama", "rtn w4.g4 in shards", f"{RTN} W4A16 --group-size 4 --shard-size 40000"),
+    Case("made/llama", "rtn w8a8", f"{RTN} W8A8"),
+    Case("made/llama-bf16", "rtn w8a8", f"{RTN} W8A8"),
     Case("made/llama", "mixed recipe", "--recipe {recipe}", MIXED),
     *(Case(f"made/{m}", "rtn w4.g4", f"{RTN} W4A16 --group-size 4")
       for m in ("llama-tied", "llama-bf16", "llama-fp16", "mistral", "qwen2", "qwen3", "gpt2")),
@@ -118,6 +123,7 @@ CASES = [
     Case("models/babyllama105", "gptq w3.g32", f"{GPTQ} W3A16 --group-size 32"),
     Case("models/stories3M", "gptq w4.g64", f"{GPTQ} W4A16 --group-size 64"),
     Case("models/stories3M", "gptq w4.g64 asymmetric", f"{GPTQ} W4A16_ASYM --group-size 64"),
+    Case("models/tiny1m", "gptq w8a8", f"{GPTQ} W8A8"),
     Case("models/stories3M", "gptq w8.g64", f"{GPTQ} W8A16 --group-size 64"),
 ]  # fmt: skip
 
@@ -241,7 +247,9 @@ class Checks:
             return
         schemes = list({scheme.model_dump_json(): scheme for _, scheme in groups}.values())
         if all(map(packs_zero_points, schemes)) or loads(packed):
-            self.reads(f"{case.name}: packed", packed, packed, False, weights, rows, rows_file)
+            rounded = any(scheme.input_activations for scheme in schemes)
+            tolerance = ROUNDED_INPUTS_TOLERANCE if rounded else TOLERANCE
+            self.reads(f"{case.name}: packed", packed, packed, False, weights, rows, rows_file, tolerance)
         else:
             self.skip(f"{case.name}: packed", "compressed-tensors makes room for unpacked zero points, but packs them")
         if len(schemes) == 1:
@@ -260,12 +268,12 @@ class Checks:
             model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.from_pretrained(folder))
         apply_quantization_config(model, QuantizationConfig.model_validate(entry))
         pairs = [(n, m.quantization_scheme) for n, m in model.named_modules() if hasattr(m, "quantization_scheme")]
-        stored = [name for name in tensors_of(folder) if name.endswith(".weight_packed")]
-        if sorted(name + ".weight_packed" for name, _ in pairs) != sorted(stored):
+        stored = [name for name in tensors_of(folder) if name.endswith(".weight_scale")]
+        if sorted(name + ".weight_scale" for name, _ in pairs) != sorted(stored):
             raise AssertionError(f"{len(pairs)} layers are targeted, {len(stored)} stored packed, and they differ")
         return pairs
 
-    def reads(self, what, folder, equal, dequantize, weights, rows, rows_file):
+    def reads(self, what, folder, equal, dequantize, weights, rows, rows_file, tolerance=TOLERANCE):
         """Loads in the stored type for the bits, and in float32 for the perplexity, to be that of `equal`.
 
         Decompressing while loading rounds the weights to the type of their scales, as our dense output does.
@@ -283,7 +291,7 @@ class Checks:
         def check_perplexity():
             theirs, ours = perplexity(load(folder, torch.float32, dequantize), rows), self.evaluate(equal, rows_file)
             relative = ours / theirs - 1
-            if not abs(relative) <= TOLERANCE:
+            if not abs(relative) <= tolerance:
                 raise AssertionError(f"transformers {theirs:.6f}, espalier {ours:.6f} ({relative:+.1e})")
             return f"{theirs:.4f} ({relative:+.1e})"
 
@@ -330,11 +338,13 @@ class Checks:
             wide = nearest(weight.float(), args, group, ours["weight_scale"].dtype)
             theirs = BaseCompressor.get_value_from_registry(scheme.format).compress(wide, scheme)
             theirs["weight_scale"] = theirs["weight_scale"].to(ours["weight_scale"].dtype)
-            packed = theirs.pop("weight_packed")
+            key = "weight_packed" if "weight_packed" in theirs else "weight"
+            packed = theirs.pop(key)
             same({f"{name}.{key}": t for key, t in ours.items()}, {f"{name}.{key}": t for key, t in theirs.items()})
             codes += weight.numel()
-            mine = unpack_from_int32(ours["weight_packed"], args.num_bits, weight.shape)
-            other = unpack_from_int32(packed, args.num_bits, weight.shape)
+            mine, other = ours[key], packed
+            if key == "weight_packed":
+                mine, other = (unpack_from_int32(words, args.num_bits, weight.shape) for words in (mine, other))
             quotient = weight.double() / wide["weight_scale"].double().repeat_interleave(group, 1)
             border = (quotient - quotient.floor() - 0.5).abs() <= 2.0 ** (args.num_bits - 23)  # twice what ours tells
             differ = mine != other

@@ -14,7 +14,8 @@ one scale a row), the runs taking turns. Printed and written are
   peak MB     largest resident set of the process, as the kernel counted it
   perplexity  and KL(dense || compressed), of both folders by `espalier eval` on the evaluation texts
 
-each the median of the rounds. `--write` saves tests/bench/results/llmcompressor.json and the README's table.
+each the median of the rounds. `--write` saves tests/bench/results/llmcompressor.json and the README's table after
+every row; rows of earlier runs that were not run again stay.
 """
 
 import argparse
@@ -138,8 +139,9 @@ def weight_bytes(folder):
 
 def token_ids(source, file):
     """Writes the ids of the first documents, BOS first, cut to the model's context."""
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer, logging
 
+    logging.set_verbosity_error()  # texts longer than the context are cut here
     tokenizer, length = AutoTokenizer.from_pretrained(source), AutoConfig.from_pretrained(source).max_position_embeddings
     with open(SHARED / "data" / "tinystories_calib.jsonl", encoding="utf-8") as lines:
         rows = [tokenizer(json.loads(line)["text"])["input_ids"][:length] for line, _ in zip(lines, range(DOCUMENTS))]
@@ -167,7 +169,8 @@ def compare(espalier, model, bits, rounds, cpu, work):
             figures.append({"seconds": seconds, "process_seconds": wall, "cpu_seconds": processor, "peak_mb": peak})
             print(f"{model} W{bits} {tool}: {seconds:.2f} s, process {wall:.2f} s, cpu {processor:.2f} s,"
                   f" {peak:.0f} MB", file=sys.stderr, flush=True)  # fmt: skip
-    row = {"model": model, "bits": bits, "group": GROUP, "tokens": tokens, "options": " ".join(options[:1])}
+    row = {"model": model, "bits": bits, "group": GROUP, "tokens": tokens, "date": date.today().isoformat(),
+           "load": os.getloadavg()[0]}  # fmt: skip
     for tool, figures in runs.items():
         middle = {key: statistics.median(run[key] for run in figures) for key in figures[0]}
         row[tool] = middle | quality(espalier, folders[tool], source) | {
@@ -189,13 +192,14 @@ def processor_name():
 def table(result):
     """Markdown: one line a model and width, ours / theirs."""
     known = result["versions"]
+    loads = [row["load"] for row in result["rows"]]
     lines = [
-        f"{result['date']}, {result['processor']}, one core and one thread each, load of the machine {result['load']:.1f}; "
-        f"median of {result['rounds']} rounds; llm-compressor {known['llmcompressor']}, torch {known['torch']}. "
-        f"Espalier / llm-compressor:",
+        f"{result['processor']}, one core and one thread each, taking turns on a machine that did other work too (load "
+        f"{min(loads):.0f} to {max(loads):.0f}, which stretches the seconds of both); llm-compressor {known['llmcompressor']}, "
+        f"torch {known['torch']}. Espalier / llm-compressor:",
         "",
-        "| model | bits | seconds, opening to rename | whole process | processor seconds | peak MB | perplexity | KL |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | bits | seconds, opening to rename | whole process | processor seconds | peak MB | perplexity | KL | rounds |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
         ours, theirs = row["espalier"], row["llm-compressor"]
@@ -207,7 +211,7 @@ def table(result):
         lines.append(
             f"| {row['model']} | {row['bits']} | {pair('seconds', '.1f')} | {pair('process_seconds', '.1f')} "
             f"| {pair('cpu_seconds', '.1f')} | {pair('peak_mb', '.0f')} | {pair('perplexity', '.3f', False)} "
-            f"| {pair('kl', '.4f', False)} |"
+            f"| {pair('kl', '.4f', False)} | {len(ours['runs'])} |"
         )
     return "\n".join(lines)
 
@@ -216,9 +220,14 @@ def write(result):
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     readme = CHECKOUT / "README.md"
-    text = readme.read_text()
-    head, rest = text.split(BEGIN)
+    head, rest = readme.read_text().split(BEGIN)
     readme.write_text(f"{head}{BEGIN}\n{table(result)}\n{END}{rest.split(END)[1]}")
+
+
+def merged(rows, row):
+    """Returns rows with this one in the place of the one it repeats, in the order of MODELS and WIDTHS."""
+    key = lambda r: (MODELS.index(r["model"]), WIDTHS.index(r["bits"]))  # noqa: E731
+    return sorted([r for r in rows if key(r) != key(row)] + [row], key=key)
 
 
 def main():
@@ -244,19 +253,27 @@ def main():
         print(f"skip everything: {missing}; the install line stands at the head of this file")
         print("0 compared, 1 skipped")
         return
+    if not (SHARED / "models").is_dir():
+        print(f"skip everything: {SHARED} has no models; set ESPALIER_SHARED")
+        print("0 compared, 1 skipped")
+        return
     espalier = shlex.split(chosen.espalier)
     subprocess.run([*espalier, "--version"], check=True, capture_output=True)  # builds, if need be
-    result = {"date": date.today().isoformat(), "processor": processor_name(), "load": os.getloadavg()[0],
-              "rounds": chosen.rounds, "documents": DOCUMENTS, "versions": known, "rows": []}  # fmt: skip
+    result = {"processor": processor_name(), "documents": DOCUMENTS, "versions": known, "rows": []}
+    if chosen.write and RESULTS.is_file():
+        saved = json.loads(RESULTS.read_text())
+        if all(saved[key] == result[key] for key in ("processor", "documents", "versions")):
+            result["rows"] = saved["rows"]
     with tempfile.TemporaryDirectory(prefix="espalier-peers-") as temporary:
         for model in chosen.models.split(","):
             for bits in map(int, chosen.bits.split(",")):
                 work = Path(temporary) / f"{model}-{bits}"
                 work.mkdir()
-                result["rows"].append(compare(espalier, model, bits, chosen.rounds, chosen.cpu, work))
+                row = compare(espalier, model, bits, chosen.rounds, chosen.cpu, work)
+                result["rows"] = merged(result["rows"], row)
+                if chosen.write:
+                    write(result)
     print(table(result))
-    if chosen.write:
-        write(result)
 
 
 if __name__ == "__main__":

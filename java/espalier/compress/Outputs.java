@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Function;
 
 /**
@@ -80,12 +81,7 @@ final class Outputs implements DurableSink, AutoCloseable {
   /** Takes the linear from a format that holds codes, if there is one: the run computes with it. */
   @Override
   public Linear restored(PlannedLinear planned, Linear before) {
-    Output packed =
-        outputs.stream()
-            .filter(output -> output.format() != OutputFormat.DENSE)
-            .findFirst()
-            .orElse(outputs.get(0));
-    return packed.restored(planned, before);
+    return codes().orElse(outputs.get(0)).restored(planned, before);
   }
 
   /** Writes everything else, with the card of each format. */
@@ -93,9 +89,20 @@ final class Outputs implements DurableSink, AutoCloseable {
     outputs.forEach(output -> output.complete(card.apply(output.format())));
   }
 
-  /** Returns the folders that hold the finished files until they are published. */
-  List<Path> sealed() {
-    return outputs.stream().map(Output::sealed).toList();
+  /** Returns the folders that hold the finished files until they are published, in order. */
+  Map<OutputFormat, Path> sealed() {
+    Map<OutputFormat, Path> folders = new LinkedHashMap<>();
+    outputs.forEach(output -> folders.put(output.format(), output.sealed()));
+    return folders;
+  }
+
+  /** Returns the first of them that holds codes; there must be one. */
+  Path sealedCodes() {
+    return codes().orElseThrow().sealed();
+  }
+
+  private Optional<Output> codes() {
+    return outputs.stream().filter(output -> output.format() != OutputFormat.DENSE).findFirst();
   }
 
   /** Adds the report to every folder; the whole may be published then. */

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import espalier.Shared;
+import espalier.internal.Json;
 import espalier.kernel.Eager;
 import espalier.model.Model;
 import espalier.report.Listener;
@@ -13,14 +14,22 @@ import espalier.runtime.Passages.Choice;
 import espalier.tensor.Context;
 import espalier.text.TextData;
 import espalier.text.Tokenizer;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Perplexities of real small models under every protocol, as published with them. */
 class PerplexityGoldenTest {
+  @TempDir private Path folder;
+
   @ParameterizedTest
   @Tag("slow")
   @ValueSource(strings = {"stories260K", "tiny1m", "babyllama105", "stories3M"})
@@ -36,6 +45,33 @@ class PerplexityGoldenTest {
       assertEquals(golden.get("predictions").longValue(), result.predictions());
       assertEquals(1, result.perplexity() / golden.get("ppl").doubleValue(), 1e-5);
     }
+  }
+
+  /**
+   * The figures of stock llama-perplexity, in a run of its own on these models with f16 weights
+   * (four digits after the point are published): {@code -c 128 --chunks 100} and {@code -c 512
+   * --chunks 40}.
+   */
+  @ParameterizedTest
+  @Tag("slow")
+  @CsvSource({"stories260K,128,100", "stories260K,512,40", "stories3M,128,100", "stories3M,512,40"})
+  void stockLlamaCppHasTheSamePerplexity(String name, int window, int chunks) throws IOException {
+    JsonNode golden = Shared.json(Shared.path("golden/formats/gguf/files/manifest.json"));
+    String key = name + "/f16/ctx" + window + "/chunks" + chunks;
+    double published = golden.path("perplexity").path(key).path(0).doubleValue();
+    Path file = Files.writeString(folder.resolve("eval.txt"), joined("tinystories_eval.jsonl"));
+    Path model = Shared.path("models/" + name);
+    Choice choice = new Choice(Protocol.LLAMA_CPP, window, chunks);
+    assertEquals(1, measure(model, file, choice).perplexity() / published, 1e-4);
+  }
+
+  /** The texts with an empty line between them and one line end at the end. */
+  private static String joined(String file) throws IOException {
+    List<String> texts = new ArrayList<>();
+    for (String line : Files.readAllLines(Shared.path("data/" + file))) {
+      texts.add(Json.STRICT.readTree(line).get("text").textValue());
+    }
+    return String.join("\n\n", texts) + "\n";
   }
 
   @Test
@@ -56,7 +92,10 @@ class PerplexityGoldenTest {
         Model model = Model.open(folder, context)) {
       Passages passages =
           passages(
-              folder, tokenizer, model, "tinystories_eval.jsonl", new Choice(Protocol.DOCS, 0, 5));
+              tokenizer,
+              model,
+              Shared.path("data/tinystories_eval.jsonl"),
+              new Choice(Protocol.DOCS, 0, 5));
       Eager ops = new Eager(context);
       Divergence.Result result = Divergence.measure(model, model, ops, passages, Listener.NONE);
       assertEquals(0, result.kl(), 1e-12);
@@ -67,17 +106,21 @@ class PerplexityGoldenTest {
   }
 
   private static Perplexity.Result measure(Path folder, String file, Choice choice) {
+    return measure(folder, Shared.path("data/" + file), choice);
+  }
+
+  private static Perplexity.Result measure(Path folder, Path file, Choice choice) {
     try (Context context = Context.cpu(0);
         Tokenizer tokenizer = Tokenizer.open(folder);
         Model model = Model.open(folder, context)) {
-      Passages passages = passages(folder, tokenizer, model, file, choice);
+      Passages passages = passages(tokenizer, model, file, choice);
       return Perplexity.measure(model, new Eager(context), passages, Listener.NONE);
     }
   }
 
   private static Passages passages(
-      Path folder, Tokenizer tokenizer, Model model, String file, Choice choice) {
-    TextData data = TextData.open(Shared.path("data/" + file), tokenizer, () -> null);
+      Tokenizer tokenizer, Model model, Path file, Choice choice) {
+    TextData data = TextData.open(file, tokenizer, () -> null);
     return Passages.of(data, tokenizer, choice, model.contextLength(), model.vocabulary());
   }
 }
