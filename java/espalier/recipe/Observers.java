@@ -27,10 +27,7 @@ final class Observers {
 
   /** Returns whether the name stands for taking the extremes, however they are gathered. */
   static boolean takesExtremes(String name) {
-    return name == null
-        || name.equals(RUNNING)
-        || name.equals(STATIC)
-        || name.equals(MEMORYLESS);
+    return name == null || name.equals(RUNNING) || name.equals(STATIC) || name.equals(MEMORYLESS);
   }
 
   /** Reads an observer's name; null if absent. An unknown name is passed on with a warning. */

@@ -118,8 +118,7 @@ class PerplexityGoldenTest {
     }
   }
 
-  private static Passages passages(
-      Tokenizer tokenizer, Model model, Path file, Choice choice) {
+  private static Passages passages(Tokenizer tokenizer, Model model, Path file, Choice choice) {
     TextData data = TextData.open(file, tokenizer, () -> null);
     return Passages.of(data, tokenizer, choice, model.contextLength(), model.vocabulary());
   }
