@@ -103,10 +103,21 @@ int list() {
   return 0;
 }
 
+// What programs may still take, file pages that can go included.
+int64_t available_memory() {
+  long long kib = 0;
+  FILE* f = fopen("/proc/meminfo", "r");
+  char line[128];
+  while (f != nullptr && kib == 0 && fgets(line, sizeof line, f) != nullptr)
+    if (sscanf(line, "MemAvailable: %lld kB", &kib) != 1) kib = 0;
+  if (f != nullptr) fclose(f);
+  return kib << 10;
+}
+
 // More than four last-level caches a pool and room for the largest operand twice; five pools within
 // half the memory.
 int64_t pool_bytes(int64_t cache) {
-  const int64_t memory = static_cast<int64_t>(sysconf(_SC_AVPHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  const int64_t memory = available_memory();
   const int64_t wished = std::max<int64_t>(int64_t{512} << 20, 5 * cache);
   const int64_t bytes = std::max<int64_t>(int64_t{64} << 20, std::min(wished, memory / 10));
   if (bytes < wished) fprintf(stderr, "little memory: operands rotate over less than wished\n");

@@ -142,25 +142,35 @@ std::string line_of(const result& r, int32_t threads) {
 }
 
 std::string table(const machine& m, const session& run) {
-  std::string s;
-  s += text("%s, %s, %d threads, %s; load %.1f before and %.1f after.", m.date.c_str(),
-            m.cpu.c_str(), threads_of(run), m.compiler.c_str(), m.load_before, m.load_after);
+  // One thread is timed in processor time; wall time on a busy machine tells of the other programs.
+  const bool busy = run.all != nullptr && m.load_before > 0.5 * threads_of(run);
+  const bool both = run.all != nullptr && !busy;
+  const auto ceiling_of = [](const std::vector<double>& rates) {
+    return text("%.3g", quartiles_of(rates).median * 1e-9);
+  };
+  std::string s = text("%s, %s, %s; load %.1f before and %.1f after.", m.date.c_str(),
+                       m.cpu.c_str(), m.compiler.c_str(), m.load_before, m.load_after);
   const std::vector<std::string> vendors = vendor_names();
   for (size_t i = 0; i < vendors.size(); i++) s += (i == 0 ? " Beside " : ", ") + vendors[i];
-  s += text("%s Ceilings of one thread and of %d:", vendors.empty() ? "" : ".", threads_of(run));
+  s += vendors.empty() ? "" : ".";
+  s += " Ceilings of one thread" + (both ? text(" and of %d:", threads_of(run)) : ":");
   for (int32_t c = 0; c < ceilings; c++)
-    s += text("%s %s %.3g and %.3g %s", c == 0 ? "" : ",", name_of(static_cast<ceiling>(c)),
-              quartiles_of(run.rates_one[c]).median * 1e-9,
-              quartiles_of(run.rates_all[c]).median * 1e-9, unit_of(static_cast<ceiling>(c)));
-  s += text(
-      ".\n\n| operation | shape | row | 1 thread | %d threads | the others' time over its own, %d "
-      "threads |\n|---|---|---|---|---|---|\n",
-      threads_of(run), threads_of(run));
+    s += text("%s %s ", c == 0 ? "" : ",", name_of(static_cast<ceiling>(c))) +
+         ceiling_of(run.rates_one[c]) + (both ? " and " + ceiling_of(run.rates_all[c]) : "") + " " +
+         unit_of(static_cast<ceiling>(c));
+  s += ".\n\n";
+  if (busy)
+    s += text("The machine was busy: what %d threads did stands in the JSON alone.\n\n",
+              threads_of(run));
+  s += "| operation | shape | row | 1 thread, of ceiling | " +
+       (both ? text("%d threads, of ceiling | ", threads_of(run)) : "") +
+       "others' time / its own |\n|---|---|---|---|---|" + (both ? "---|\n" : "\n");
   for (const result& r : run.results) {
     if (r.status != state::measured || !r.brief || r.row == "reference" || r.vendor) continue;
-    s += text("| %s | %s | %s | %s | %s | %s |\n", r.operation.c_str(), r.shape.c_str(),
-              r.row.c_str(), speed_text(r, r.one_thread).c_str(),
-              speed_text(r, r.all_threads).c_str(), ratios_text(r.all_threads, true).c_str());
+    s += text("| %s | %s | %s | %s | ", r.operation.c_str(), r.shape.c_str(), r.row.c_str(),
+              speed_text(r, r.one_thread).c_str());
+    if (both) s += speed_text(r, r.all_threads) + " | ";
+    s += ratios_text(both ? r.all_threads : r.one_thread, true) + " |\n";
   }
   int64_t missing = 0;
   for (int32_t i = 0; i < esp_variant_count(); i++) missing += 1 - esp_variant_runs(i);

@@ -123,6 +123,7 @@ workload packed(const pools& data, int32_t bits, esp_precision precision, int64_
     esp_context_set_precision(ctx, ESP_PRECISION_FP32);
     return status;
   };
+  w.reference_timed = m * n * k <= 4096 * 4096;
   w.outputs = {{y, m * n, element::f32, fine ? sum_tolerance : coarse_tolerance}};
   return w;
 }
