@@ -26,7 +26,7 @@
 namespace esp {
 namespace {
 
-constexpr int64_t int8_segment = 512;    // columns of a block
+constexpr int64_t int8_segment = 512;     // columns of a block
 constexpr int64_t int8_tile_width = 128;  // rows of W in one call at most
 constexpr int64_t round_up(int64_t a, int64_t b) {
   return (a + b - 1) / b * b;

@@ -5,12 +5,15 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.jar.JarOutputStream;
+import java.util.zip.ZipEntry;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -131,5 +134,58 @@ class LauncherTest {
   void aLinkToItFindsTheCheckout() throws IOException {
     Path link = Files.createSymbolicLink(folder.resolve("link"), Path.of("a checkout/espalier"));
     assertEquals(1, launch(link, "--no-install", "inspect", "x").code());
+  }
+
+  /** A jar of a preset that holds one library. */
+  private void preset(Path folder, String name, String library) throws IOException {
+    Path file = folder.resolve(name + "-1.0-1.5.13-linux-x86_64.jar");
+    try (JarOutputStream jar = new JarOutputStream(Files.newOutputStream(file))) {
+      jar.putNextEntry(new ZipEntry("org/bytedeco/" + name + "/linux-x86_64/" + library));
+      jar.write(name.getBytes(StandardCharsets.UTF_8));
+    }
+  }
+
+  @Test
+  void benchFindsTheLibrariesToBeatByItself() throws IOException {
+    Path jars = Files.createDirectory(folder.resolve("jars"));
+    preset(jars, "openblas", "libopenblas.so.0");
+    preset(jars, "dnnl", "libdnnl.so.3");
+    preset(jars, "pytorch", "libtorch_cpu.so");
+    tool("program", "printf '%s\\n' \"$@\"");
+    tool("g++", "echo 12.2.0");
+    tool("make", "");
+    String copied = "/bin/cp '" + bin.resolve("program") + "' \"$2/bench\"";
+    tool(
+        "cmake",
+        "case $1 in --version) echo 'cmake version 3.25.1' ;;\n"
+            + "--build) mkdir -p \"$2\" && "
+            + copied
+            + " ;; esac");
+    tool(
+        "mvn",
+        "case \"$*\" in *-Pbench*) mkdir -p target/vendors && /bin/cp '"
+            + jars
+            + "'/[dp]* target/vendors ;;\n*) mkdir -p target/lib && touch target/espalier-1.jar && "
+            + "/bin/cp '"
+            + jars
+            + "'/openblas* target/lib ;; esac");
+    CommandRun alone = launch(launcher, "--no-install", "bench", "--op", "x");
+    assertEquals(0, alone.code(), alone.err());
+    List<String> words = alone.out().lines().toList();
+    assertEquals(List.of("--op", "x", "--blas"), words.subList(0, 3));
+    assertEquals("openblas", Files.readString(Path.of(words.get(3))));
+    assertEquals(4, words.size(), alone.out());
+
+    CommandRun beside =
+        launch(launcher, "--no-install", "bench", "--vendors", "--readme", "README.md");
+    assertEquals(0, beside.code(), beside.err());
+    words = beside.out().lines().toList();
+    assertEquals(List.of("--readme", "README.md", "--blas"), words.subList(0, 3));
+    assertEquals("--onednn", words.get(4));
+    assertEquals("dnnl", Files.readString(Path.of(words.get(5))));
+    assertEquals("--torch", words.get(6));
+    assertEquals("pytorch", Files.readString(Path.of(words.get(7))));
+    assertEquals("--results", words.get(8));
+    assertTrue(words.get(9).endsWith("tests/bench/results"), words.get(9));
   }
 }

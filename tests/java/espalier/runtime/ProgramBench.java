@@ -28,7 +28,8 @@ final class ProgramBench {
   private static final int LAYERS = 16;
   private static final int POSITION = 8;
   private static final int ROUNDS = 20_000;
-  private static final int CROSSINGS = 1_000; // timed together: one is shorter than the clock's tick
+  private static final int CROSSINGS =
+      1_000; // timed together: one is shorter than the clock's tick
 
   private ProgramBench() {}
 
