@@ -97,11 +97,11 @@ struct shape {
 };
 // Whole dwords, chunks and words; one short, one more; groups that start inside a byte (5, 13,
 // 43) or a chunk; groups longer than a block; more than one panel and more than one task.
-constexpr shape shapes[] = {{1, 1, 1},        {3, 7, 7},      {4, 8, 8},      {5, 9, 9},
-                            {2, 15, 5},       {7, 16, 4},     {6, 17, 17},    {3, 39, 13},
-                            {2, 172, 43},     {5, 172, 172},  {3, 245, 245},  {4, 352, 32},
-                            {33, 352, 352},   {9, 256, 64},   {70, 384, 128}, {2, 512, 256},
-                            {17, 1300, 1300}, {3, 1300, 650}, {18, 640, 1},   {65, 129, 129}};
+constexpr shape shapes[] = {
+    {1, 1, 1},      {3, 7, 7},      {4, 8, 8},      {5, 9, 9},     {2, 15, 5},       {7, 16, 4},
+    {6, 17, 17},    {3, 39, 13},    {2, 172, 43},   {5, 172, 172}, {3, 245, 245},    {4, 352, 32},
+    {33, 352, 352}, {9, 256, 64},   {70, 384, 128}, {2, 512, 256}, {17, 1300, 1300}, {3, 1300, 650},
+    {18, 640, 1},   {65, 129, 129}, {130, 172, 43}};
 
 void every_product(int32_t bits) {
   for (const shape& s : shapes) {
