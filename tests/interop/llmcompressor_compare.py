@@ -93,7 +93,11 @@ def upstream(model, bits, ids, output):
 
 
 def measured(command, cpu):
-    """Runs a command on one core; returns (its output, wall seconds, processor seconds, peak MB)."""
+    """Runs a command on one core; returns (its output, wall seconds, processor seconds, peak MB).
+
+    The kernel counts what the child held before it became the command, which is this process: it imports nothing
+    large, what needs the libraries is a process of its own.
+    """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         begin = time.perf_counter()
         child = subprocess.Popen(list(map(str, command)), stdout=out, stderr=err, env=os.environ | ONE_THREAD,
@@ -138,7 +142,12 @@ def weight_bytes(folder):
 
 
 def token_ids(source, file):
-    """Writes the ids of the first documents, BOS first, cut to the model's context."""
+    """Writes the ids of the first documents, BOS first, cut to the model's context; returns how many."""
+    command = [sys.executable, __file__, "--token-ids", source, file]
+    return int(subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def write_token_ids(source, file):
     from transformers import AutoConfig, AutoTokenizer, logging
 
     logging.set_verbosity_error()  # texts longer than the context are cut here
@@ -146,7 +155,7 @@ def token_ids(source, file):
     with open(SHARED / "data" / "tinystories_calib.jsonl", encoding="utf-8") as lines:
         rows = [tokenizer(json.loads(line)["text"])["input_ids"][:length] for line, _ in zip(lines, range(DOCUMENTS))]
     file.write_text("".join(json.dumps({"input_ids": row}) + "\n" for row in rows))
-    return sum(map(len, rows))
+    print(sum(map(len, rows)))
 
 
 def compare(espalier, model, bits, rounds, cpu, work):
@@ -234,6 +243,9 @@ def main():
     if sys.argv[1:2] == ["--upstream"]:
         model, bits, ids, output = sys.argv[2:]
         upstream(Path(model), int(bits), ids, output)
+        return
+    if sys.argv[1:2] == ["--token-ids"]:
+        write_token_ids(*map(Path, sys.argv[2:]))
         return
     parser = argparse.ArgumentParser(description="Compares Espalier with llm-compressor: time, memory, quality.")
     parser.add_argument("--espalier", default=os.environ.get("ESPALIER", str(CHECKOUT / "espalier")))

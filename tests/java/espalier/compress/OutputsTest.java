@@ -79,6 +79,23 @@ final class OutputsTest extends InterruptedRuns {
     }
   }
 
+  /** Wide enough for dense and packed products to add in different orders. */
+  @Test
+  void aDenseCopyHoldsWhatThePackedFilesDecodeTo() throws IOException {
+    TinyModels wide =
+        TinyModels.llama()
+            .with("hidden_size", 192)
+            .with("head_dim", 32)
+            .with("intermediate_size", 512)
+            .fill();
+    model = wide.write(folder.resolve("wide"));
+    job("out").format(OutputFormat.DENSE, OutputFormat.GPTQ).run();
+    Map<String, float[]> packed = weights(folder.resolve("out/gptq"));
+    Map<String, float[]> dense = weights(folder.resolve("out/dense"));
+    assertEquals(packed.keySet(), dense.keySet());
+    packed.forEach((name, values) -> assertArrayEquals(values, dense.get(name), name));
+  }
+
   @Test
   void everyFileHasTheSizeThatWasForetold() throws IOException {
     CompressionJob job = job("out");
