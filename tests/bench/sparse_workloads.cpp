@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bench.h"
+#include "vendors.h"
 
 namespace bench {
 namespace {
@@ -145,10 +145,12 @@ workload product(const pools& data, const kind& k, int64_t m, int64_t rows, int6
                              w->codes() ? group : 0, nullptr, y, rows);
   };
   const int64_t n = rows * cols;
-  work.vendor.name = w->dtype == ESP_BF16 ? "dense bf16"
-                     : w->dtype == ESP_I8 ? "dense int8"
-                                          : "dense int4";
-  work.vendor.run = [=, &data](int64_t turn) {
+  vendor_row dense;
+  dense.name = w->dtype == ESP_BF16 ? "dense bf16"
+               : w->dtype == ESP_I8 ? "dense int8"
+                                    : "dense int4";
+  dense.set_threads = [](int) {};  // those of *last
+  dense.run = [=, &data](int64_t turn) {
     const void* const first = w->dense.data();
     if (w->dtype == ESP_BF16) {
       esp_matmul_dense(*last, m, rows, cols, x, cols, ESP_BF16,
@@ -162,6 +164,7 @@ workload product(const pools& data, const kind& k, int64_t m, int64_t rows, int6
                                                                words, w->scales(data, turn),
                                                                nullptr, group, nullptr, y, rows);
   };
+  work.vendors = [dense] { return std::vector<vendor_row>{dense}; };
   work.outputs = {{y, m * rows, element::f32, sum_tolerance}};
   return work;
 }
@@ -188,18 +191,13 @@ workload panel(const pools& data, int32_t percent, int64_t rows, int64_t cols, i
     return esp_spmm_f32(on, rows, cols, n, a->places_of(turn), a->offsets.data(),
                         static_cast<const float*>(a->values(data, turn)), b, n, y, n);
   };
-  if (vendor_blas().sgemm != nullptr) {
-    work.vendor.name = "openblas";
-    work.vendor.run = [=, &data](int64_t turn) {
-      constexpr int row_major = 101, no_transpose = 111;
-      const float* const dense = turn == 0 ? reinterpret_cast<const float*>(a->dense.data())
-                                           : data.floats(rows * cols, turn);
-      vendor_blas().sgemm(row_major, no_transpose, no_transpose, static_cast<int>(rows),
-                          static_cast<int>(n), static_cast<int>(cols), 1.0f, dense,
-                          static_cast<int>(cols), b, static_cast<int>(n), 0.0f, y,
-                          static_cast<int>(n));
-    };
-  }
+  work.vendors = [=] {
+    // A stays the matrix of turn 0, which is in OpenBLAS's favour.
+    const product_operands p = {rows, n, cols, a->dense.data(), [=](int64_t) { return b; }, y};
+    std::vector<vendor_row> rows_to_beat;
+    add_blas(p, true, &rows_to_beat);
+    return rows_to_beat;
+  };
   work.outputs = {{y, rows * n, element::f32, sum_tolerance}};
   return work;
 }
