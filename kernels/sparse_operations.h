@@ -23,16 +23,20 @@ struct sparse_weights {
   int64_t group;        // 0 without codes
 };
 
-// y[0..m, begin..end) = x . W^T + bias of the rows [begin, end) of W; m <= sparse_rows_most.
-static constexpr int64_t sparse_rows_most = 8;
-struct sparse_product {
-  sparse_weights w;
+// What is multiplied: y[m, rows] = x[m, cols] . W^T + bias.
+struct sparse_activations {
   int64_t m;
   const float* x;  // [m, cols] ldx
   int64_t ldx;
   const float* bias;  // [rows] or null
   float* y;           // [m, rows] ldy
   int64_t ldy;
+};
+
+// y[0..m, begin..end) of the rows [begin, end) of W; m <= sparse_rows_most.
+static constexpr int64_t sparse_rows_most = 8;
+struct sparse_product : sparse_activations {
+  sparse_weights w;
 };
 using matmul_sparse_kernel = void(const sparse_product& p, int64_t begin, int64_t end);
 

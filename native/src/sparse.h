@@ -44,16 +44,6 @@ int64_t sparse_values_length(const sparse_operands& w);
 sparse_weights sparse_rows_of(const sparse_operands& w, int64_t begin, int64_t end,
                               const int64_t* starts, int64_t values_length);
 
-// What is multiplied: y[m, rows] = x[m, cols] . W^T + bias.
-struct sparse_activations {
-  int64_t m;
-  const float* x;  // [m, cols] ldx
-  int64_t ldx;
-  const float* bias;  // [rows] or null
-  float* y;           // [m, rows] ldy
-  int64_t ldy;
-};
-
 // All kept weights; rows > 0.
 int64_t sparse_kept(const sparse_operands& w);
 

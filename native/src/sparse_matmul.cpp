@@ -22,13 +22,7 @@ esp_status multiply_direct(esp_context* ctx, const sparse_operands& w,
       static_cast<int64_t*>(scratch(ctx, 0, w.rows * static_cast<int64_t>(sizeof(int64_t))));
   if (starts == nullptr) return fail(ESP_OUT_OF_MEMORY, "%s: no memory for row starts", w.op);
   sparse_row_starts(w, 0, w.rows, starts);
-  const sparse_product p{sparse_rows_of(w, 0, w.rows, starts, sparse_values_length(w)),
-                         d.m,
-                         d.x,
-                         d.ldx,
-                         d.bias,
-                         d.y,
-                         d.ldy};
+  const sparse_product p{d, sparse_rows_of(w, 0, w.rows, starts, sparse_values_length(w))};
   matmul_sparse_kernel* const kernel = ESP_KERNEL(ctx, matmul_sparse);
   return parallel_tiles(ctx, ceil_div(w.rows, direct_tile), [&](int64_t tile, int32_t) {
     const int64_t row = tile * direct_tile;

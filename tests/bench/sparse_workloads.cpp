@@ -114,6 +114,14 @@ struct matrix {
   }
 };
 
+std::shared_ptr<matrix> made(const pools& data, int64_t rows, int64_t cols, const kind& k) {
+  const auto w = std::make_shared<matrix>(data, rows, cols, k);
+  esp_context* ctx = nullptr;
+  if (esp_context_create(1, &ctx) == ESP_OK) w->make_dense(ctx, data);
+  esp_context_destroy(ctx);
+  return w;
+}
+
 std::string shape_of(const char* text, int64_t a, int64_t b, int64_t c, const char* name) {
   char line[128];
   snprintf(line, sizeof line, text, static_cast<long long>(a), static_cast<long long>(b),
@@ -122,10 +130,7 @@ std::string shape_of(const char* text, int64_t a, int64_t b, int64_t c, const ch
 }
 
 workload product(const pools& data, const kind& k, int64_t m, int64_t rows, int64_t cols) {
-  const auto w = std::make_shared<matrix>(data, rows, cols, k);
-  esp_context* ctx = nullptr;
-  if (esp_context_create(1, &ctx) == ESP_OK) w->make_dense(ctx, data);
-  esp_context_destroy(ctx);
+  const auto w = made(data, rows, cols, k);
   workload work;
   work.operations = {"matmul_sparse"};
   work.name = "sparse product";
@@ -174,10 +179,7 @@ workload panel(const pools& data, int32_t percent, int64_t rows, int64_t cols, i
   char name[16];
   snprintf(name, sizeof name, "%d %%", percent);
   const kind k = {name, ESP_SPARSE_BITMASK, ESP_F32, percent};
-  const auto a = std::make_shared<matrix>(data, rows, cols, k);
-  esp_context* ctx = nullptr;
-  if (esp_context_create(1, &ctx) == ESP_OK) a->make_dense(ctx, data);
-  esp_context_destroy(ctx);
+  const auto a = made(data, rows, cols, k);
   workload work;
   work.operations = {"spmm_f32"};
   work.name = "sparse panel";

@@ -18,7 +18,6 @@ import os
 import shlex
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 try:
@@ -45,18 +44,6 @@ FORMATS = ("gptq", "gptq_v2")
 WIDE = base.SMALL | dict(hidden_size=128, intermediate_size=256, head_dim=32, max_position_embeddings=128)
 
 
-@dataclass(frozen=True)
-class Case:
-    model: str  # "made", or a folder of the shared material
-    label: str
-    options: str
-    recipe: str = ""
-
-    @property
-    def name(self):
-        return f"{self.model.rsplit('/', 1)[-1]} {self.label}"
-
-
 def asymmetric(bits, group):
     """Asymmetric round to nearest of other widths than four has no short form."""
     strategy = f"group, group_size: {group}" if group else "channel"
@@ -65,7 +52,7 @@ def asymmetric(bits, group):
             f"{{num_bits: {bits}, type: int, symmetric: false, strategy: {strategy}}}\n")  # fmt: skip
 
 
-RTN, GPTQ = base.RTN, base.GPTQ
+RTN, GPTQ, Case = base.RTN, base.GPTQ, base.Case
 CASES = [
     *(Case("made", f"rtn w{b}.g32", f"{RTN} W{b}A16 --group-size 32") for b in (2, 3, 4, 8)),
     *(Case("made", f"rtn w{b} per channel", f"{RTN} W{b}A16 --group-size 0") for b in (3, 4, 8)),

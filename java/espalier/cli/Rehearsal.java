@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.cli;
 
-import com.fasterxml.jackson.databind.node.ObjectNode;
-import espalier.internal.Json;
+import espalier.checkpoint.CheckpointWriter;
+import espalier.tensor.DType;
+import espalier.tensor.Shape;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -25,6 +25,22 @@ final class Rehearsal {
   private static final int WIDTH = 32;
   private static final int VOCABULARY = 8;
 
+  private static final String CONFIG =
+      """
+      {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
+       "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "vocab_size": 8,
+       "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 16,
+       "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true,
+       "bos_token_id": 1, "eos_token_id": 1, "torch_dtype": "float32"}
+      """;
+
+  private static final String TOKENIZER =
+      """
+      {"version": "1.0", "pre_tokenizer": {"type": "Whitespace"},
+       "model": {"type": "WordLevel", "unk_token": "?",
+                 "vocab": {"?": 0, "<end>": 1, "once": 2, "upon": 3, "a": 4, "time": 5}}}
+      """;
+
   private Rehearsal() {}
 
   /** Works in a folder that does not exist yet; ends with 1 and a line when a command failed. */
@@ -34,7 +50,7 @@ final class Rehearsal {
 
   /** Returns whether every command succeeded; the first that does not says why and is the last. */
   static boolean run(Path folder, PrintStream err) throws IOException {
-    Path model = Files.createDirectories(folder.resolve("model"));
+    Path model = Files.createDirectories(folder).resolve("model");
     write(model);
     Path texts = folder.resolve("texts.jsonl");
     Files.writeString(texts, "{\"text\": \"once upon a time\"}\n".repeat(4));
@@ -66,61 +82,37 @@ final class Rehearsal {
     return true;
   }
 
-  private static void write(Path model) throws IOException {
-    Files.writeString(
-        model.resolve("config.json"),
-        """
-        {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
-         "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "vocab_size": 8,
-         "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 16,
-         "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true,
-         "bos_token_id": 1, "eos_token_id": 1, "torch_dtype": "float32"}
-        """);
-    Files.writeString(
-        model.resolve("tokenizer.json"),
-        """
-        {"version": "1.0", "pre_tokenizer": {"type": "Whitespace"},
-         "model": {"type": "WordLevel", "unk_token": "?",
-                   "vocab": {"?": 0, "<end>": 1, "once": 2, "upon": 3, "a": 4, "time": 5}}}
-        """);
-    Map<String, long[]> shapes = new LinkedHashMap<>();
-    shapes.put("model.embed_tokens.weight", new long[] {VOCABULARY, WIDTH});
-    shapes.put("model.norm.weight", new long[] {WIDTH});
+  private static void write(Path model) {
+    Map<String, Shape> shapes = new LinkedHashMap<>();
+    shapes.put("model.embed_tokens.weight", Shape.of(VOCABULARY, WIDTH));
+    shapes.put("model.norm.weight", Shape.of(WIDTH));
     for (String norm : List.of("input_layernorm", "post_attention_layernorm")) {
-      shapes.put("model.layers.0." + norm + ".weight", new long[] {WIDTH});
+      shapes.put("model.layers.0." + norm + ".weight", Shape.of(WIDTH));
     }
     for (String linear : List.of("q_proj", "k_proj", "v_proj", "o_proj")) {
-      shapes.put("model.layers.0.self_attn." + linear + ".weight", new long[] {WIDTH, WIDTH});
+      shapes.put("model.layers.0.self_attn." + linear + ".weight", Shape.of(WIDTH, WIDTH));
     }
     for (String linear : List.of("gate_proj", "up_proj", "down_proj")) {
-      shapes.put("model.layers.0.mlp." + linear + ".weight", new long[] {WIDTH, WIDTH});
+      shapes.put("model.layers.0.mlp." + linear + ".weight", Shape.of(WIDTH, WIDTH));
     }
-    writeWeights(model.resolve("model.safetensors"), shapes);
+    Random random = new Random(1);
+    try (CheckpointWriter writer = CheckpointWriter.create(model, Long.MAX_VALUE)) {
+      writer.text("config.json", CONFIG);
+      writer.text("tokenizer.json", TOKENIZER);
+      shapes.forEach((name, shape) -> writer.declare(name, DType.F32, shape));
+      writer.begin();
+      shapes.forEach((name, shape) -> writer.write(name, noise(random, shape.elements())));
+      writer.finish();
+    }
   }
 
-  /** Writes F32 tensors of random values as safetensors: length, header, values. */
-  private static void writeWeights(Path file, Map<String, long[]> shapes) throws IOException {
-    ObjectNode header = Json.STRICT.createObjectNode();
-    long end = 0;
-    for (Map.Entry<String, long[]> entry : shapes.entrySet()) {
-      long begin = end;
-      long elements = 1;
-      ObjectNode tensor = header.putObject(entry.getKey()).put("dtype", "F32");
-      for (long dimension : entry.getValue()) {
-        elements *= dimension;
-        tensor.withArray("shape").add(dimension);
-      }
-      end += elements * Float.BYTES;
-      tensor.putArray("data_offsets").add(begin).add(end);
-    }
-    byte[] text = header.toString().getBytes(StandardCharsets.UTF_8);
+  private static ByteBuffer noise(Random random, long elements) {
     ByteBuffer bytes =
-        ByteBuffer.allocate(Long.BYTES + text.length + (int) end).order(ByteOrder.LITTLE_ENDIAN);
-    bytes.putLong(text.length).put(text);
-    Random random = new Random(1);
+        ByteBuffer.allocate(Math.toIntExact(DType.F32.bytes(elements)))
+            .order(ByteOrder.LITTLE_ENDIAN);
     while (bytes.hasRemaining()) {
       bytes.putFloat(random.nextFloat() - 0.5f);
     }
-    Files.write(file, bytes.array());
+    return bytes.flip();
   }
 }

@@ -3,7 +3,6 @@ package espalier.recipe;
 
 import espalier.recipe.Datum.Mapping;
 import espalier.report.Event;
-import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -44,7 +43,7 @@ public record Extension(List<String> formats, Map<String, Integer> bits) {
     Options widths = options.map("bits");
     if (widths != null) {
       for (String target : widths.keys()) {
-        Selector.check(widths, target, new ArrayList<>(List.of(target)));
+        Selector.check(widths, target, List.of(target));
         int width = widths.integer(target, 0);
         if (width < 2 || width > 8) {
           throw widths.error(target, "2 to 8 bits are wanted, " + width + " were given");

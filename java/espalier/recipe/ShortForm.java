@@ -11,7 +11,7 @@ import java.util.Locale;
  *
  * <p>What the scheme's name leaves open for GPTQ was chosen by measurement, on texts that neither
  * calibrate nor evaluate: columns by importance with static groups, and ranges of 4 bits and fewer
- * searched for the least weighted error instead of taken from the extremes. Symmetric stays
+ * searched for the least error of the weights instead of taken from the extremes. Symmetric stays
  * symmetric, since the name says so: {@code W4A16_ASYM} is the other one.
  *
  * @param yaml the recipe as text, to print or to keep

@@ -11,12 +11,14 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.BiPredicate;
 import java.util.regex.Pattern;
 
 /** One resolution of a recipe over a model; see {@link Targets} for the rules. */
@@ -38,11 +40,11 @@ final class TargetResolver {
   private final List<EspalierException> indivisible = new ArrayList<>();
   private final List<Event> notes = new ArrayList<>();
 
-  /** A target with the group that holds it. */
-  private record Claim(Selector selector, SchemeGroup group) {}
+  /** A target with what it asks for: the group that holds it, or a width. */
+  private record Claim<T>(Selector selector, T wish) {}
 
   /** A claim that matched a module, and how. */
-  private record Hit(Claim claim, Selector.Match match) {}
+  private record Hit<T>(Claim<T> claim, Selector.Match match) {}
 
   TargetResolver(Recipe recipe, List<Module> modules) {
     this.recipe = recipe;
@@ -89,48 +91,46 @@ final class TargetResolver {
 
   /** Gives the modules that {@link Extension#bits} names their own width. */
   private void widen() {
-    List<Claim> claims = new ArrayList<>();
-    Map<Selector, Integer> widths = new HashMap<>();
-    Set<String> reached = new LinkedHashSet<>();
+    List<Claim<Integer>> claims = new ArrayList<>();
     recipe
         .extension()
         .bits()
-        .forEach(
-            (text, bits) -> {
-              Claim claim =
-                  new Claim(
-                      Selector.of(text),
-                      new SchemeGroup(text, List.of(text), null, null, null, null));
-              claims.add(claim);
-              widths.put(claim.selector(), bits);
-            });
+        .forEach((text, bits) -> claims.add(new Claim<>(Selector.of(text), bits)));
+    Set<Selector> reached = new HashSet<>();
+    Set<String> overlaps = new LinkedHashSet<>();
     for (Module module : modules) {
       Assignment assignment = assigned.get(module.name());
-      Optional<Hit> best = best(claims, module, new LinkedHashSet<>());
-      if (assignment == null || best.isEmpty() || assignment.group().weights() == null) {
+      if (assignment == null || assignment.group().weights() == null) {
         continue;
       }
-      Selector selector = best.get().claim().selector();
-      reached.add(selector.text());
       SchemeGroup group = assignment.group();
-      SchemeGroup own = group.withWeights(group.weights().withBits(widths.get(selector)));
-      assigned.put(module.name(), new Assignment(assignment.modifier(), own, assignment.target()));
+      best(claims, module, Integer::equals, overlaps)
+          .map(Hit::claim)
+          .ifPresent(
+              claim -> {
+                reached.add(claim.selector());
+                SchemeGroup own = group.withWeights(group.weights().withBits(claim.wish()));
+                assigned.put(
+                    module.name(), new Assignment(assignment.modifier(), own, assignment.target()));
+              });
     }
-    for (Claim claim : claims) {
-      String text = claim.selector().text();
-      if (!reached.contains(text)) {
-        boolean known = !matched(claim.selector()).isEmpty();
-        errors.add(
-            places.error(
-                places.at(Document.join(Extension.BITS, text)),
-                known
-                    ? "target "
-                        + text
-                        + " gives a width to nothing: no modifier quantizes what it"
-                        + " matches, or a more specific target goes before it"
-                    : "target " + text + " matches no module of the model" + hint(text)));
-      }
-    }
+    noteOverlaps(overlaps, places.at(Extension.BITS));
+    claims.stream()
+        .map(Claim::selector)
+        .filter(selector -> !reached.contains(selector))
+        .forEach(this::refuseWidth);
+  }
+
+  private void refuseWidth(Selector selector) {
+    String text = selector.text();
+    String why =
+        matched(selector).isEmpty()
+            ? "target " + text + " matches no module of the model" + hint(text)
+            : "target "
+                + text
+                + " gives a width to nothing: no modifier quantizes what it matches, or a more"
+                + " specific target goes before it";
+    errors.add(places.error(places.at(Document.join(Extension.BITS, text)), why));
   }
 
   private void follow(Modifier modifier) {
@@ -139,9 +139,9 @@ final class TargetResolver {
   }
 
   private void quantize(Modifier modifier) {
-    List<Claim> claims = new ArrayList<>();
+    List<Claim<SchemeGroup>> claims = new ArrayList<>();
     for (SchemeGroup group : modifier.groups()) {
-      group.targets().forEach(text -> claims.add(new Claim(Selector.of(text), group)));
+      group.targets().forEach(text -> claims.add(new Claim<>(Selector.of(text), group)));
     }
     List<Selector> ignores = Selector.all(modifier.ignore());
     Set<String> overlaps = new LinkedHashSet<>();
@@ -150,44 +150,48 @@ final class TargetResolver {
       if (!weights && !module.isAttention()) {
         continue;
       }
-      Optional<Hit> best = best(claims, module, overlaps);
+      Optional<Hit<SchemeGroup>> best = best(claims, module, SchemeGroup::sameScheme, overlaps);
       if (best.isEmpty()) {
         continue;
       }
-      Claim claim = best.get().claim();
+      Claim<SchemeGroup> claim = best.get().claim();
       if (Selector.any(ignores, module)) {
         spared.add(module.name());
       } else if (!weights) {
-        attend(module, claims, claim.group());
-      } else if (claim.group().isEmpty()) {
+        attend(module, claims, claim.wish());
+      } else if (claim.wish().isEmpty()) {
         assigned.remove(module.name());
       } else {
         String target = claim.selector().text();
-        assigned.put(module.name(), new Assignment(modifier, claim.group(), target));
+        assigned.put(module.name(), new Assignment(modifier, claim.wish(), target));
       }
     }
     modifier.cache().ifPresent(this::cache);
+    noteOverlaps(overlaps, places.of(modifier, ""));
+  }
+
+  private void noteOverlaps(Set<String> overlaps, Place place) {
     for (String overlap : overlaps) {
-      Place place = places.of(modifier, "");
       notes.add(Event.info("overlapping-targets", places.where(place), overlap));
     }
   }
 
   /** Returns the claim that wins a module: by kind of match, then by text. */
-  private Optional<Hit> best(List<Claim> claims, Module module, Set<String> overlaps) {
-    List<Hit> hits = new ArrayList<>();
-    for (Claim claim : claims) {
-      claim.selector().match(module).ifPresent(match -> hits.add(new Hit(claim, match)));
+  private static <T> Optional<Hit<T>> best(
+      List<Claim<T>> claims, Module module, BiPredicate<T, T> alike, Set<String> overlaps) {
+    List<Hit<T>> hits = new ArrayList<>();
+    for (Claim<T> claim : claims) {
+      claim.selector().match(module).ifPresent(match -> hits.add(new Hit<>(claim, match)));
     }
     hits.sort(
-        Comparator.comparing(Hit::match)
+        Comparator.comparing((Hit<T> hit) -> hit.match())
             .thenComparing(hit -> hit.claim().selector().text(), Selector.CODE_POINTS));
     if (hits.size() > 1) {
-      Hit first = hits.get(0);
-      Hit second = hits.get(1);
+      Hit<T> first = hits.get(0);
+      Hit<T> second = hits.get(1);
       if (second.match() == Selector.Match.REGEX
           && first.match() == Selector.Match.REGEX
-          && !first.claim().group().sameScheme(second.claim().group())) {
+          && !alike.test(first.claim().wish(), second.claim().wish())) {
         overlaps.add(
             first.claim().selector().text()
                 + " and "
@@ -199,7 +203,7 @@ final class TargetResolver {
   }
 
   /** An attention module counts as targeted only if neither its parent nor a child is. */
-  private void attend(Module module, List<Claim> claims, SchemeGroup group) {
+  private void attend(Module module, List<Claim<SchemeGroup>> claims, SchemeGroup group) {
     if (group.inputs() == null) {
       return;
     }

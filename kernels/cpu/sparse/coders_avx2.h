@@ -9,6 +9,7 @@
 #include <immintrin.h>
 
 #include "cpu/lanes_avx2.h"
+#include "cpu/sparse/cursor.h"
 #include "espalier.h"
 #include "layout/sparse.h"
 #include "operations.h"
@@ -16,8 +17,7 @@
 namespace esp {
 namespace {
 
-constexpr int64_t prefetch_bytes = 1024;  // ahead of the values: 50 ns at 20 GB/s
-constexpr uint8_t nothing = 0x80;         // a control byte that gives 0
+constexpr uint8_t nothing = 0x80;  // a control byte that gives 0
 
 // Which of the (at most eight) values of a byte of places column c takes, 8 for none.
 constexpr int32_t value_of_column(bool of_four, int32_t places, int32_t c) {
@@ -67,17 +67,6 @@ inline __m128i values_at(const uint8_t* p, const uint8_t* end) {
   memcpy(&word, p, sizeof word);
   return _mm_cvtsi32_si128(word);
 }
-
-struct byte_cursor {
-  const uint8_t* p;
-  const uint8_t* end;
-  byte_cursor() = default;
-  byte_cursor(const uint8_t* values, const uint8_t* values_end) : p(values), end(values_end) {}
-  void prefetch() const {
-    __builtin_prefetch(p + prefetch_bytes);
-    __builtin_prefetch(p + prefetch_bytes + 64);
-  }
-};
 
 // A step of places as the offset of its row in a table of 2^shift bytes a row; the bits that count
 // kept weights are the same.
@@ -262,7 +251,7 @@ struct int4_pairs_avx2 {
   }
 };
 
-// Calls f(coder) for the coder of a matrix.
+// Calls f(coder) for the coder of values of a type; see with_coder.
 template <bool of_four, class F>
 inline void with_dtype(int32_t dtype, F f) {
   switch (dtype) {
@@ -279,15 +268,6 @@ inline void with_dtype(int32_t dtype, F f) {
       if constexpr (!of_four) return f(int4_avx2());
   }
 }
-template <class F>
-inline void with_coder(const sparse_weights& w, F f) {
-  if (w.pattern == ESP_SPARSE_24) {
-    with_dtype<true>(w.dtype, f);
-  } else {
-    with_dtype<false>(w.dtype, f);
-  }
-}
-
 }  // namespace
 }  // namespace esp
 

@@ -10,14 +10,13 @@
 #include <string.h>
 
 #include "cpu/lanes_avx512.h"
+#include "cpu/sparse/cursor.h"
 #include "espalier.h"
 #include "layout/sparse.h"
 #include "operations.h"
 
 namespace esp {
 namespace {
-
-constexpr int64_t prefetch_bytes = 1024;  // ahead of the values: 50 ns at 20 GB/s
 
 struct mask_table {
   uint8_t at[256];
@@ -40,22 +39,6 @@ template <bool of_four>
 inline int64_t kept_of(uint32_t mask) {
   return of_four ? 8 : __builtin_popcount(mask);
 }
-
-struct byte_cursor {
-  const uint8_t* p;
-  const uint8_t* end;
-  byte_cursor() = default;
-  byte_cursor(const uint8_t* values, const uint8_t* values_end) : p(values), end(values_end) {}
-  void prefetch() const {
-    __builtin_prefetch(p + prefetch_bytes);
-    __builtin_prefetch(p + prefetch_bytes + 64);
-  }
-  // How many values of `bytes` bytes there are from here, at most 16.
-  int64_t there(int64_t bytes) const {
-    const int64_t count = (end - p) / bytes;
-    return count < 0 ? 0 : count > 16 ? 16 : count;
-  }
-};
 
 // The same for every coder of numbers: W has the element and load, load_tail of lanes_avx512.h.
 template <bool of_four, class W>
@@ -148,7 +131,7 @@ struct int4_avx512 {
   }
 };
 
-// Calls f(coder) for the coder of a matrix.
+// Calls f(coder) for the coder of values of a type; see with_coder.
 template <bool of_four, class F>
 inline void with_dtype(int32_t dtype, F f) {
   switch (dtype) {
@@ -164,15 +147,6 @@ inline void with_dtype(int32_t dtype, F f) {
       return f(int4_avx512<of_four>());
   }
 }
-template <class F>
-inline void with_coder(const sparse_weights& w, F f) {
-  if (w.pattern == ESP_SPARSE_24) {
-    with_dtype<true>(w.dtype, f);
-  } else {
-    with_dtype<false>(w.dtype, f);
-  }
-}
-
 }  // namespace
 }  // namespace esp
 

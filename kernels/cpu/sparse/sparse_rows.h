@@ -22,11 +22,22 @@
 
 #include <string.h>
 
+#include "espalier.h"
 #include "layout/sparse.h"
 #include "operations.h"
 
 namespace esp {
 namespace {
+
+// Calls f(coder) for the coder of a matrix, by with_dtype of the instruction set.
+template <class F>
+inline void with_coder(const sparse_weights& w, F f) {
+  if (w.pattern == ESP_SPARSE_24) {
+    with_dtype<true>(w.dtype, f);
+  } else {
+    with_dtype<false>(w.dtype, f);
+  }
+}
 
 constexpr int64_t block_columns = 64;
 constexpr int64_t block_steps = block_columns / lanes;

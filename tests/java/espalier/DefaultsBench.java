@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier;
 
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
  * The measurement behind the defaults of {@code --scheme}: order of columns, symmetry and search of
  * ranges for GPTQ in groups of 64, judged on documents 129 to 600 of the calibration texts, which
- * neither calibration (1 to 128) nor evaluation sees. Prints one line a model and choice.
+ * neither calibration (1 to 128) nor evaluation sees. Prints one line a model and choice; with
+ * README.md named, measures what its table of defaults shows and writes that table.
  *
- * <pre>java -cp ... espalier.DefaultsBench [MODEL[:LAST] ...] [CHOICE ...]</pre>
+ * <pre>java -cp ... espalier.DefaultsBench [README.md] [MODEL[:LAST] ...] [CHOICE ...]</pre>
  *
  * LAST is a document to stop at before 600, where time is short; a CHOICE such as gptq.b4.sym.g64
  * leaves out the others.
@@ -24,49 +32,145 @@ final class DefaultsBench {
   private static final int FIRST = 128;
 
   private static final int LAST = 600;
+  private static final int[] WIDTHS = {4, 3};
+  private static final String BEGIN = "<!-- defaults:begin -->\n";
+  private static final String END = "<!-- defaults:end -->";
+
+  /** Rows of the table: the rest of a choice's key, and its name. */
+  private static final Map<String, String> ROWS = new LinkedHashMap<>();
+
+  static {
+    ROWS.put(".sym.g64", "extremes, columns as written");
+    ROWS.put(".sym.g64.act", "extremes, by importance");
+    ROWS.put(".sym.g64.mse", "searched, columns as written");
+    ROWS.put(".sym.g64.act.mse", "**searched, by importance**");
+    ROWS.put(".asym.g64.act.mse", "the same, asymmetric");
+  }
+
+  /** A model and the last document to judge it on. */
+  private record Subject(String model, int last) {
+    static Subject of(String entry) {
+      String[] parts = entry.split(":");
+      return new Subject(parts[0], parts.length > 1 ? Integer.parseInt(parts[1]) : LAST);
+    }
+  }
 
   private DefaultsBench() {}
 
-  public static void main(String[] arguments) {
+  public static void main(String[] arguments) throws IOException {
     List<String> chosen = Stream.of(arguments).filter(DefaultsBench::isChoice).toList();
-    List<String> models = Stream.of(arguments).filter(argument -> !isChoice(argument)).toList();
-    for (String entry : models.isEmpty() ? MODELS : models) {
-      String[] parts = entry.split(":");
-      int last = parts.length > 1 ? Integer.parseInt(parts[1]) : LAST;
-      try (QualityBench bench =
-          new QualityBench(parts[0], "data/tinystories_calib.jsonl", FIRST, last)) {
-        for (String key : chosen.isEmpty() ? choices() : chosen) {
-          QualityBench.Figures figures = bench.figures(key);
-          System.out.printf(
-              Locale.ROOT,
-              "%-12s %d-%d %-26s perplexity %9.4f  KL %.5f  top-1 %.4f%n",
-              parts[0],
-              FIRST + 1,
-              last,
-              key,
-              figures.perplexity(),
-              figures.kl(),
-              figures.top1());
-        }
+    Optional<Path> readme =
+        Stream.of(arguments).filter(DefaultsBench::isReadme).findFirst().map(Path::of);
+    List<Subject> subjects =
+        Stream.of(arguments)
+            .filter(argument -> !isChoice(argument) && !isReadme(argument))
+            .map(Subject::of)
+            .toList();
+    if (subjects.isEmpty()) {
+      subjects = MODELS.stream().map(Subject::of).toList();
+    }
+    List<String> keys = readme.isPresent() ? shown() : chosen.isEmpty() ? choices() : chosen;
+    Map<Subject, Map<String, QualityBench.Figures>> figures = new LinkedHashMap<>();
+    for (Subject subject : subjects) {
+      figures.put(subject, measure(subject, keys));
+    }
+    if (readme.isPresent()) {
+      write(readme.get(), table(figures));
+    }
+  }
+
+  private static Map<String, QualityBench.Figures> measure(Subject subject, List<String> keys) {
+    Map<String, QualityBench.Figures> all = new LinkedHashMap<>();
+    try (QualityBench bench =
+        new QualityBench(subject.model(), "data/tinystories_calib.jsonl", FIRST, subject.last())) {
+      for (String key : keys) {
+        QualityBench.Figures figures = bench.figures(key);
+        all.put(key, figures);
+        System.out.printf(
+            Locale.ROOT,
+            "%-12s %d-%d %-26s perplexity %9.4f  KL %.5f  top-1 %.4f%n",
+            subject.model(),
+            FIRST + 1,
+            subject.last(),
+            key,
+            figures.perplexity(),
+            figures.kl(),
+            figures.top1());
       }
     }
+    return all;
   }
 
   private static boolean isChoice(String argument) {
     return argument.startsWith("gptq.");
   }
 
+  private static boolean isReadme(String argument) {
+    return argument.endsWith(".md");
+  }
+
   private static List<String> choices() {
     List<String> keys = new ArrayList<>();
-    for (int bits : new int[] {4, 3}) {
+    for (int bits : WIDTHS) {
       for (String symmetry : List.of("sym", "asym")) {
         for (String order : List.of("", ".act")) {
           for (String range : List.of("", ".mse")) {
-            keys.add("gptq.b" + bits + "." + symmetry + ".g64" + order + range);
+            keys.add(key(bits, "." + symmetry + ".g64" + order + range));
           }
         }
       }
     }
     return keys;
+  }
+
+  private static List<String> shown() {
+    return IntStream.of(WIDTHS)
+        .boxed()
+        .flatMap(bits -> ROWS.keySet().stream().map(rest -> key(bits, rest)))
+        .toList();
+  }
+
+  private static String key(int bits, String rest) {
+    return "gptq.b" + bits + rest;
+  }
+
+  /** KL divergences: a row a choice, a column a model and width. */
+  private static String table(Map<Subject, Map<String, QualityBench.Figures>> figures) {
+    StringBuilder head = new StringBuilder("| |");
+    figures
+        .keySet()
+        .forEach(
+            subject -> {
+              for (int bits : WIDTHS) {
+                head.append(' ').append(subject.model()).append(" W").append(bits).append(" |");
+              }
+            });
+    StringBuilder documents = new StringBuilder("| documents from 129 to |");
+    figures.keySet().forEach(s -> documents.append((" " + s.last() + " |").repeat(WIDTHS.length)));
+    StringBuilder text = new StringBuilder(head).append("\n|---|");
+    text.append("---:|".repeat(figures.size() * WIDTHS.length)).append('\n');
+    text.append(documents).append('\n');
+    ROWS.forEach(
+        (rest, name) -> {
+          text.append("| ").append(name).append(" |");
+          for (Map<String, QualityBench.Figures> of : figures.values()) {
+            for (int bits : WIDTHS) {
+              text.append(String.format(Locale.ROOT, " %.4f |", of.get(key(bits, rest)).kl()));
+            }
+          }
+          text.append('\n');
+        });
+    return text.toString();
+  }
+
+  private static void write(Path readme, String table) throws IOException {
+    String whole = Files.readString(readme);
+    int from = whole.indexOf(BEGIN);
+    int to = whole.indexOf(END);
+    if (from < 0 || to < from) {
+      throw new IllegalArgumentException(readme + " has no markers for the table of defaults");
+    }
+    Files.writeString(
+        readme, whole.substring(0, from + BEGIN.length()) + table + whole.substring(to));
   }
 }

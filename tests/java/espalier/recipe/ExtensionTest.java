@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import espalier.recipe.Targets.Module;
 import espalier.recipe.Targets.Resolution;
 import espalier.report.EspalierException;
+import espalier.report.Event;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -85,6 +86,17 @@ final class ExtensionTest {
         refused("bits:", "  Linear: 8", "  're:.*': 3"); // every class match is a pattern match too
     assertStarts(
         "r.yaml:6: espalier.bits.Linear: target Linear gives a width to nothing", shadowed);
+  }
+
+  @Test
+  void twoPatternsForOneModuleAreTold() {
+    Resolution resolution =
+        Targets.resolve(recipe("bits:", "  're:.*1.*': 8", "  're:.*down': 3"), MODEL);
+    resolution.check();
+    assertEquals(8, bits(resolution, "layers.1.down"));
+    assertEquals(3, bits(resolution, "layers.0.down"));
+    assertEquals(
+        List.of("overlapping-targets"), resolution.notes().stream().map(Event::kind).toList());
   }
 
   private static void assertStarts(String start, String message) {
