@@ -202,10 +202,14 @@ def table(result):
     """Markdown: one line a model and width, ours / theirs."""
     known = result["versions"]
     loads = [row["load"] for row in result["rows"]]
+    # The runs themselves are a load of one.
+    machine = "an otherwise idle machine"
+    if max(loads) >= 2:
+        machine = (f"a machine that did other work too (load {min(loads):.0f} to {max(loads):.0f}, which stretches the "
+                   "seconds of both)")  # fmt: skip
     lines = [
-        f"{result['processor']}, one core and one thread each, taking turns on a machine that did other work too (load "
-        f"{min(loads):.0f} to {max(loads):.0f}, which stretches the seconds of both); llm-compressor {known['llmcompressor']}, "
-        f"torch {known['torch']}. Espalier / llm-compressor:",
+        f"{result['processor']}, one core and one thread each, taking turns on {machine}; llm-compressor "
+        f"{known['llmcompressor']}, torch {known['torch']}. Espalier / llm-compressor:",
         "",
         "| model | bits | seconds, opening to rename | whole process | processor seconds | peak MB | perplexity | KL | rounds |",
         "|---|---|---|---|---|---|---|---|---|",
