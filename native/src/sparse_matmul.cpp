@@ -12,7 +12,7 @@
 namespace esp {
 namespace {
 
-constexpr int64_t direct_tile = 32;     // rows of W a task
+constexpr int64_t direct_tile = 128;    // rows of W a task: four streams of 32 rows
 constexpr int64_t expanded_tile = 128;  // rows of W a task: 128 * 4096 * 4 = 2 MiB of fp32
 constexpr int64_t expanded_rows = 512;  // rows of x a task
 

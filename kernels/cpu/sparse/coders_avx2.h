@@ -35,21 +35,41 @@ constexpr int32_t value_of_column(bool of_four, int32_t places, int32_t c) {
   return before;
 }
 
-// Controls of a table: `lane` bytes a column, of which the last `width` take a value `width` wide.
+// Under a byte of places: a control of `lane` bytes a column, of which the last `width` take a value
+// `width` wide, and how many bytes the kept values are. One addition then moves the cursor; counting
+// bits takes two instructions, and instructions are what bounds these loops.
+template <int32_t lane, int32_t width>
+struct control_row {
+  alignas(16 * lane) uint8_t control[8 * lane];
+  int64_t bytes;
+};
 template <int32_t lane, int32_t width>
 struct control_table {
-  alignas(32) uint8_t at[256][8 * lane];
+  static constexpr int shift = lane == 4 ? 6 : lane == 2 ? 5 : 4;  // log2 of a row's bytes
+  static_assert(sizeof(control_row<lane, width>) == size_t{1} << shift, "rows are found by a shift");
+  control_row<lane, width> at[256];
   constexpr explicit control_table(bool of_four) : at{} {
     for (int32_t places = 0; places < 256; places++) {
       for (int32_t c = 0; c < 8; c++) {
         const int32_t value = value_of_column(of_four, places, c);
+        at[places].bytes += value == 8 ? 0 : width;
         for (int32_t b = 0; b < lane; b++) {
           const int32_t byte = b - (lane - width);
-          at[places][c * lane + b] =
+          at[places].control[c * lane + b] =
               value == 8 || byte < 0 ? nothing : static_cast<uint8_t>(value * width + byte);
         }
       }
+      if (of_four) at[places].bytes = 4 * width;
     }
+  }
+  const uint8_t* row(uint64_t offset) const {
+    return reinterpret_cast<const uint8_t*>(at) + offset;
+  }
+  // How far the cursor goes for the row at `offset`; of_four: known without the table.
+  template <bool of_four>
+  int64_t bytes(uint64_t offset) const {
+    if constexpr (of_four) return 4 * width;
+    return *reinterpret_cast<const int64_t*>(row(offset) + 8 * lane);
   }
 };
 
@@ -75,12 +95,8 @@ inline uint64_t row_of_places(uint64_t word, int step) {
   const int by = (64 + 8 * step - shift) % 64;  // turned, not shifted: one instruction, no copy
   return (word >> by | word << (64 - by)) & (uint64_t{0xFF} << shift);
 }
-template <bool of_four>
-inline int64_t kept_of(uint64_t row) {
-  return of_four ? 4 : __builtin_popcountll(row);
-}
-inline __m256i control(const uint8_t* table, uint64_t row) {
-  return _mm256_load_si256(reinterpret_cast<const __m256i*>(table + row));
+inline __m256i control(const uint8_t* row) {
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(row));
 }
 
 template <bool of_four>
@@ -89,14 +105,14 @@ struct bf16_avx2 {
   static constexpr bool numbers = true;
   static constexpr float unit = 1.0f;
   using cursor = byte_cursor;
-  static uint64_t places(uint64_t word, int step) { return row_of_places<5>(word, step); }
+  static uint64_t places(uint64_t word, int step) { return row_of_places<table.shift>(word, step); }
   template <bool careful, int step>
   static inline __attribute__((always_inline)) f32s expand(uint64_t row, cursor* c) {
     const __m256i both = of_four
                              ? _mm256_broadcastq_epi64(values_at<careful, 8>(c->p, c->end))
                              : _mm256_broadcastsi128_si256(values_at<careful, 16>(c->p, c->end));
-    c->p += 2 * kept_of<of_four>(row);
-    return _mm256_castsi256_ps(_mm256_shuffle_epi8(both, control(table.at[0], row)));
+    c->p += table.template bytes<of_four>(row);
+    return _mm256_castsi256_ps(_mm256_shuffle_epi8(both, control(table.row(row))));
   }
 };
 
@@ -106,13 +122,13 @@ struct f16_avx2 {
   static constexpr bool numbers = true;
   static constexpr float unit = 1.0f;
   using cursor = byte_cursor;
-  static uint64_t places(uint64_t word, int step) { return row_of_places<4>(word, step); }
+  static uint64_t places(uint64_t word, int step) { return row_of_places<table.shift>(word, step); }
   template <bool careful, int step>
   static inline __attribute__((always_inline)) f32s expand(uint64_t row, cursor* c) {
     const __m128i all = values_at < careful, of_four ? 8 : 16 > (c->p, c->end);
-    c->p += 2 * kept_of<of_four>(row);
+    c->p += table.template bytes<of_four>(row);
     return _mm256_cvtph_ps(
-        _mm_shuffle_epi8(all, _mm_load_si128(reinterpret_cast<const __m128i*>(table.at[0] + row))));
+        _mm_shuffle_epi8(all, _mm_load_si128(reinterpret_cast<const __m128i*>(table.row(row)))));
   }
 };
 
@@ -123,14 +139,14 @@ struct f32_avx2 {
   static constexpr bool numbers = true;
   static constexpr float unit = 1.0f;
   using cursor = byte_cursor;
-  static uint64_t places(uint64_t word, int step) { return row_of_places<3>(word, step); }
+  static uint64_t places(uint64_t word, int step) { return row_of_places<table.shift>(word, step); }
   template <bool careful, int step>
   static inline __attribute__((always_inline)) f32s expand(uint64_t row, cursor* c) {
     const __m128i low = values_at<careful, 16>(c->p, c->end);
     const __m128i high = of_four ? _mm_setzero_si128() : upper<careful>(c->p + 16, c->end);
-    c->p += 4 * kept_of<of_four>(row);
+    c->p += 4 * table.template bytes<of_four>(row);
     const __m256i index =
-        _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(table.at[0] + row)));
+        _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(table.row(row))));
     const f32s all = _mm256_castsi256_ps(_mm256_set_m128i(high, low));
     return _mm256_blendv_ps(_mm256_permutevar8x32_ps(all, index), zeros(),
                             _mm256_castsi256_ps(index));
@@ -148,13 +164,13 @@ struct int8_avx2 {
   static constexpr bool numbers = false;
   static constexpr float unit = 0x1p-24f;
   using cursor = byte_cursor;
-  static uint64_t places(uint64_t word, int step) { return row_of_places<5>(word, step); }
+  static uint64_t places(uint64_t word, int step) { return row_of_places<table.shift>(word, step); }
   template <bool careful, int step>
   static inline __attribute__((always_inline)) f32s expand(uint64_t row, cursor* c) {
     const __m256i both = of_four ? _mm256_broadcastd_epi32(values_at<careful, 4>(c->p, c->end))
                                  : _mm256_broadcastq_epi64(values_at<careful, 8>(c->p, c->end));
-    c->p += kept_of<of_four>(row);
-    return _mm256_cvtepi32_ps(_mm256_shuffle_epi8(both, control(table.at[0], row)));
+    c->p += table.template bytes<of_four>(row);
+    return _mm256_cvtepi32_ps(_mm256_shuffle_epi8(both, control(table.row(row))));
   }
 };
 
@@ -178,7 +194,7 @@ struct int4_avx2 {
   static constexpr bool numbers = false;
   static constexpr float unit = nibble_unit;
   using cursor = nibble_cursor;
-  static uint64_t places(uint64_t word, int step) { return row_of_places<5>(word, step); }
+  static uint64_t places(uint64_t word, int step) { return row_of_places<table.shift>(word, step); }
   template <bool careful, int step>
   static inline __attribute__((always_inline)) f32s expand(uint64_t row, cursor* c) {
     const uint8_t* const p = c->base + (c->nibble >> 1);
@@ -189,10 +205,10 @@ struct int4_avx2 {
       memcpy(&stream, p, sizeof stream);
     }
     stream >>= 4 * (c->nibble & 1);
-    c->nibble += kept_of<false>(row);
+    c->nibble += table.bytes<false>(row);
     const uint64_t codes = _pdep_u64(stream, 0xF0F0F0F0F0F0F0F0u) ^ 0x8080808080808080u;
     const __m256i both = _mm256_set1_epi64x(static_cast<int64_t>(codes));
-    return _mm256_cvtepi32_ps(_mm256_shuffle_epi8(both, control(table.at[0], row)));
+    return _mm256_cvtepi32_ps(_mm256_shuffle_epi8(both, control(table.row(row))));
   }
 };
 
@@ -236,14 +252,14 @@ struct int4_pairs_avx2 {
       int64_t pairs = 0;
       for (int64_t i = 0; i < there; i++) pairs |= static_cast<int64_t>(c->p[i]) << (8 * i);
       c->p += 2;
-      return lanes_of(spread(_mm_cvtsi64_si128(pairs)), control(table.at[0], row));
+      return lanes_of(spread(_mm_cvtsi64_si128(pairs)), control(table.at[0] + row));
     } else {
       if constexpr (step % 4 == 0) {
         c->spread = spread(values_at<careful, 8>(c->p, c->end));
         c->p += 8;
       }
       const __m256i first = _mm256_set1_epi8(2 * (step % 4));
-      return lanes_of(c->spread, _mm256_add_epi8(control(table.at[0], row), first));
+      return lanes_of(c->spread, _mm256_add_epi8(control(table.at[0] + row), first));
     }
   }
   static f32s lanes_of(__m256i bytes, __m256i which) {

@@ -92,104 +92,161 @@ inline __attribute__((always_inline)) void each_step(const uint8_t* places,
   *cursor = at;
 }
 
-template <class C, int M>
+// R rows of W, far apart, and M rows of x.
+template <class C, int R, int M>
 struct strip {
-  const uint8_t* places;
-  typename C::cursor at;
-  const float* scales;
+  const uint8_t* places[R];
+  typename C::cursor at[R];
+  const float* scales[R];
   const float* x[M];
-  f32s total[M];
+  f32s total[R][M];
 };
 
-// Sums a row that take turns: one fused multiply-add waits four cycles for the one before it in the
-// same sum, and a step takes two.
+// Rows of W that go along the columns together with M rows of x: their sums take half of the
+// registers.
 template <int M>
-constexpr int sums_of = M == 1 ? 4 : 2;
+constexpr int rows_of = M == 1 ? 4 : M == 2 ? 2 : 1;
+
+// Sums a row takes in turn: one fused multiply-add waits four cycles for the one before it in the
+// same sum.
+constexpr int sums_in_turn = 2;
+
+// The steps of a block of every row; a vector of x serves all of them.
+template <class C, int R, int M, int step>
+inline __attribute__((always_inline)) void sum_block(const uint64_t* words,
+                                                     typename C::cursor* at,
+                                                     const float* const* x, int64_t c,
+                                                     f32s (*part)[R][M]) {
+  if constexpr (step < block_steps) {
+    f32s v[M];
+#pragma GCC unroll 4
+    for (int i = 0; i < M; i++) v[i] = load(x[i] + c + step * lanes);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++) {
+      const f32s w = C::template expand<false, step>(C::places(words[r], step), at + r);
+      f32s* const sums = part[step % sums_in_turn][r];
+#pragma GCC unroll 4
+      for (int i = 0; i < M; i++) sums[i] = fma(w, v[i], sums[i]);
+    }
+    sum_block<C, R, M, step + 1>(words, at, x, c, part);
+  }
+}
 
 // Columns [begin, end), begin a multiple of lanes.
-template <class C, bool careful, int M>
-inline __attribute__((always_inline)) void sum_columns(strip<C, M>* s, int64_t begin, int64_t end,
-                                                       f32s* sums) {
-  f32s part[sums_of<M>][M];
-#pragma GCC unroll 4
-  for (int p = 0; p < sums_of<M>; p++) {
-#pragma GCC unroll 4
-    for (int i = 0; i < M; i++) part[p][i] = zeros();
-  }
+template <class C, bool careful, int R, int M>
+inline __attribute__((always_inline)) void sum_columns(strip<C, R, M>* s, int64_t begin,
+                                                       int64_t end, f32s (*sums)[M]) {
+  f32s part[sums_in_turn][R][M];
   const float* x[M];
+  typename C::cursor at[R];  // in registers
 #pragma GCC unroll 4
   for (int i = 0; i < M; i++) x[i] = s->x[i];
-  each_step<C, careful>(
-      s->places, &s->at, begin, end,
-      [&](int64_t c, int step, f32s w) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-        for (int p = 0; p < sums_of<M>; p++) {
-          if (step % sums_of<M> != p) continue;  // so that every index is a constant
+  for (int r = 0; r < R; r++) {
+    at[r] = s->at[r];
 #pragma GCC unroll 4
-          for (int i = 0; i < M; i++) part[p][i] = fma(w, load(x[i] + c), part[p][i]);
-        }
-      },
-      [&](int64_t c, int64_t count, f32s w) {
-        for (int i = 0; i < M; i++) part[0][i] = fma(w, load_tail(x[i] + c, count), part[0][i]);
-      });
+    for (int i = 0; i < M; i++) part[0][r][i] = part[1][r][i] = zeros();
+  }
+  int64_t c = begin;
+  for (; !careful && c + block_columns <= end; c += block_columns) {
+    uint64_t words[R];
 #pragma GCC unroll 4
-  for (int i = 0; i < M; i++) {
-    sums[i] = add(part[0][i], part[1][i]);
-    if constexpr (sums_of<M> == 4) sums[i] = add(sums[i], add(part[2][i], part[3][i]));
+    for (int r = 0; r < R; r++) {
+      memcpy(words + r, s->places[r] + c / 8, sizeof words[r]);
+      at[r].prefetch();
+    }
+    sum_block<C, R, M, 0>(words, at, x, c, part);
+  }
+  for (int step = 0; c < end; c += lanes, step++) {
+    const int64_t count = end - c < lanes ? end - c : lanes;
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++) {
+      const uint64_t word = places_of(s->places[r] + c / 8, count);
+      const f32s w =
+          keep(C::template expand<careful, -1>(C::places(word, 0), at + r), count, zeros());
+#pragma GCC unroll 4
+      for (int i = 0; i < M; i++) {
+        const f32s v = load_tail(x[i] + c, count);
+        f32s* const sum = &part[step % sums_in_turn][r][i];
+        *sum = fma(w, v, *sum);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; r++) {
+    s->at[r] = at[r];
+#pragma GCC unroll 4
+    for (int i = 0; i < M; i++) sums[r][i] = add(part[0][r][i], part[1][r][i]);
   }
 }
 
 // Groups that end inside a step: every lane has its own scale.
 template <class C, bool careful, int M>
-__attribute__((noinline)) void add_ragged_groups(strip<C, M>* s, int64_t cols, int64_t group) {
+__attribute__((noinline)) void add_ragged_groups(strip<C, 1, M>* s, int64_t cols, int64_t group) {
   const auto add = [&](int64_t c, int64_t count, f32s code) {
     float scale[lanes] = {};
-    for (int64_t l = 0; l < count; l++) scale[l] = s->scales[(c + l) / group] * C::unit;
+    for (int64_t l = 0; l < count; l++) scale[l] = s->scales[0][(c + l) / group] * C::unit;
     const f32s w = multiply(code, load(scale));
-    for (int i = 0; i < M; i++) s->total[i] = fma(w, load_tail(s->x[i] + c, count), s->total[i]);
+    for (int i = 0; i < M; i++)
+      s->total[0][i] = fma(w, load_tail(s->x[i] + c, count), s->total[0][i]);
   };
   each_step<C, careful>(
-      s->places, &s->at, 0, cols, [&](int64_t c, int, f32s w) { add(c, lanes, w); },
+      s->places[0], s->at, 0, cols, [&](int64_t c, int, f32s w) { add(c, lanes, w); },
       [&](int64_t c, int64_t count, f32s w) { add(c, count, w); });
 }
 
-// y[first..first + M, row].
-template <class C, bool careful, int M>
-void multiply_row(const sparse_product& p, int64_t row, int64_t first) {
+template <class C>
+bool groups_are_ragged(const sparse_weights& w) {
+  return !C::numbers && w.group % lanes != 0 && w.group != w.cols;
+}
+
+// y[first..first + M, row + r * apart] for r = 0..R.
+template <class C, bool careful, int R, int M>
+void multiply_rows(const sparse_product& p, int64_t row, int64_t apart, int64_t first) {
   const sparse_weights& w = p.w;
-  strip<C, M> s;
-  s.places = w.places + row * sparse_place_bytes(w.cols);
-  s.at = typename C::cursor(w.values + w.starts[row], w.values_end);
-  s.scales = C::numbers ? nullptr : w.scales + row * (w.cols / w.group);
-  for (int i = 0; i < M; i++) {
-    s.total[i] = zeros();
-    s.x[i] = p.x + (first + i) * p.ldx;
+  strip<C, R, M> s;
+  for (int i = 0; i < M; i++) s.x[i] = p.x + (first + i) * p.ldx;
+  for (int r = 0; r < R; r++) {
+    const int64_t at = row + r * apart;
+    s.places[r] = w.places + at * sparse_place_bytes(w.cols);
+    s.at[r] = typename C::cursor(w.values + w.starts[at], w.values_end);
+    s.scales[r] = C::numbers ? nullptr : w.scales + at * (w.cols / w.group);
+    for (int i = 0; i < M; i++) s.total[r][i] = zeros();
   }
   if constexpr (C::numbers) {
-    sum_columns<C, careful>(&s, 0, w.cols, s.total);
-  } else if (w.group % lanes != 0 && w.group != w.cols) {
-    add_ragged_groups<C, careful>(&s, w.cols, w.group);
+    sum_columns<C, careful, R, M>(&s, 0, w.cols, s.total);
+  } else if (groups_are_ragged<C>(w)) {
+    if constexpr (R == 1) add_ragged_groups<C, careful, M>(&s, w.cols, w.group);
   } else {
     for (int64_t g = 0; g * w.group < w.cols; g++) {
-      f32s sums[M];
-      sum_columns<C, careful>(&s, g * w.group, (g + 1) * w.group, sums);
-      const f32s scale = every(s.scales[g] * C::unit);
-      for (int i = 0; i < M; i++) s.total[i] = fma(sums[i], scale, s.total[i]);
+      f32s sums[R][M];
+      sum_columns<C, careful, R, M>(&s, g * w.group, (g + 1) * w.group, sums);
+      for (int r = 0; r < R; r++) {
+        const f32s scale = every(s.scales[r][g] * C::unit);
+        for (int i = 0; i < M; i++) s.total[r][i] = fma(sums[r][i], scale, s.total[r][i]);
+      }
     }
   }
-  const float bias = p.bias == nullptr ? 0.0f : p.bias[row];
-  for (int i = 0; i < M; i++) p.y[(first + i) * p.ldy + row] = sum(s.total[i]) + bias;
+  for (int r = 0; r < R; r++) {
+    const int64_t at = row + r * apart;
+    const float bias = p.bias == nullptr ? 0.0f : p.bias[at];
+    for (int i = 0; i < M; i++) p.y[(first + i) * p.ldy + at] = sum(s.total[r][i]) + bias;
+  }
 }
 
 template <class C, int M>
 void multiply_all_rows(const sparse_product& p, int64_t begin, int64_t end, int64_t first) {
-  for (int64_t row = begin; row < end; row++) {
-    if (row_is_inside(p.w, row)) {
-      multiply_row<C, false, M>(p, row, first);
-    } else {
-      multiply_row<C, true, M>(p, row, first);
-    }
+  constexpr int R = rows_of<M>;
+  int64_t row = begin;
+  int64_t inside = end;  // rows that may be read without care come first
+  while (inside > begin && !row_is_inside(p.w, inside - 1)) inside--;
+  if (!groups_are_ragged<C>(p.w)) {
+    const int64_t apart = (inside - begin) / R;
+    for (; row < begin + apart; row++) multiply_rows<C, false, R, M>(p, row, apart, first);
+    row = begin + apart * R;
   }
+  for (; row < inside; row++) multiply_rows<C, false, 1, M>(p, row, 1, first);
+  for (; row < end; row++) multiply_rows<C, true, 1, M>(p, row, 1, first);
 }
 
 template <class C>
