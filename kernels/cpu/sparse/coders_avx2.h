@@ -36,40 +36,35 @@ constexpr int32_t value_of_column(bool of_four, int32_t places, int32_t c) {
 }
 
 // Under a byte of places: a control of `lane` bytes a column, of which the last `width` take a value
-// `width` wide, and how many bytes the kept values are. One addition then moves the cursor; counting
-// bits takes two instructions, and instructions are what bounds these loops.
-template <int32_t lane, int32_t width>
-struct control_row {
-  alignas(16 * lane) uint8_t control[8 * lane];
-  int64_t bytes;
-};
+// `width` wide; and, in a table of the same stride so that one offset finds both, how many bytes the
+// kept values are. One addition then moves the cursor; counting bits takes two instructions, and
+// instructions are what bounds these loops.
 template <int32_t lane, int32_t width>
 struct control_table {
-  static constexpr int shift = lane == 4 ? 6 : lane == 2 ? 5 : 4;  // log2 of a row's bytes
-  static_assert(sizeof(control_row<lane, width>) == size_t{1} << shift, "rows are found by a shift");
-  control_row<lane, width> at[256];
-  constexpr explicit control_table(bool of_four) : at{} {
+  static constexpr int shift = lane == 4 ? 5 : lane == 2 ? 4 : 3;  // log2 of the stride
+  alignas(32) uint8_t control[256][8 * lane];
+  struct {
+    alignas(8 * lane) int64_t bytes;
+  } kept[256];
+  constexpr explicit control_table(bool of_four) : control{}, kept{} {
     for (int32_t places = 0; places < 256; places++) {
       for (int32_t c = 0; c < 8; c++) {
         const int32_t value = value_of_column(of_four, places, c);
-        at[places].bytes += value == 8 ? 0 : width;
+        kept[places].bytes += value == 8 ? 0 : width;
         for (int32_t b = 0; b < lane; b++) {
           const int32_t byte = b - (lane - width);
-          at[places].control[c * lane + b] =
+          control[places][c * lane + b] =
               value == 8 || byte < 0 ? nothing : static_cast<uint8_t>(value * width + byte);
         }
       }
-      if (of_four) at[places].bytes = 4 * width;
     }
   }
-  const uint8_t* row(uint64_t offset) const {
-    return reinterpret_cast<const uint8_t*>(at) + offset;
-  }
+  const uint8_t* row(uint64_t offset) const { return control[0] + offset; }
   // How far the cursor goes for the row at `offset`; of_four: known without the table.
   template <bool of_four>
   int64_t bytes(uint64_t offset) const {
     if constexpr (of_four) return 4 * width;
-    return *reinterpret_cast<const int64_t*>(row(offset) + 8 * lane);
+    return *reinterpret_cast<const int64_t*>(reinterpret_cast<const uint8_t*>(kept) + offset);
   }
 };
 

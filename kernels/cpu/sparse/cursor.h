@@ -18,7 +18,6 @@ struct byte_cursor {
   byte_cursor(const uint8_t* values, const uint8_t* values_end) : p(values), end(values_end) {}
   void prefetch() const {
     __builtin_prefetch(p + prefetch_bytes);
-    __builtin_prefetch(p + prefetch_bytes + 64);
   }
   // How many values of `bytes` bytes there are from here, at most 16.
   int64_t there(int64_t bytes) const {
