@@ -59,17 +59,18 @@ using sparse_collect_f32_kernel = void(int64_t cols, const uint8_t* bitmask, con
 using sparse_collect_i8_kernel = void(int64_t cols, const uint8_t* bitmask, const int8_t* w,
                                       int8_t* kept);
 
-// A block of a product with a sparse matrix: y[rows, spmm_columns] += A . b over at most 64 columns
-// of A, in ascending order, fused steps.
-static constexpr int64_t spmm_columns = 96;
+// A block of a product with a sparse matrix: y[rows, columns] += A . b over at most 64 columns of A,
+// in ascending order, fused steps.
+static constexpr int64_t spmm_columns = 96;  // at most
+static constexpr int64_t spmm_step = 16;     // columns is a multiple of this
 static constexpr int64_t spmm_depth = 64;
 struct spmm_block {
   int64_t rows;
-  const uint64_t* masks;  // [rows] ldmasks: bit c is set: column c of the block is kept
-  int64_t ldmasks;
-  const float** values;  // [rows]: a row's values of this block; moved on behind them
-  const float* b;        // [spmm_depth, spmm_columns], 64-byte aligned
-  float* y;              // [rows, spmm_columns], 64-byte aligned
+  int64_t columns;        // of b and y
+  const uint64_t* masks;  // [rows]: bit c is set: column c of the block is kept
+  const float** values;   // [rows]: a row's values of this block; moved on behind them
+  const float* b;         // [spmm_depth, columns], 64-byte aligned
+  float* y;               // [rows, columns], 64-byte aligned
 };
 using spmm_f32_kernel = void(const spmm_block& a);
 

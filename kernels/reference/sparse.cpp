@@ -152,13 +152,13 @@ void sparse_collect_i8_reference(int64_t cols, const uint8_t* bitmask, const int
 
 void spmm_f32_reference(const spmm_block& a) {
   for (int64_t r = 0; r < a.rows; r++) {
-    float* const y = a.y + r * spmm_columns;
-    const uint64_t mask = a.masks[r * a.ldmasks];
+    float* const y = a.y + r * a.columns;
+    const uint64_t mask = a.masks[r];
     for (int64_t c = 0; c < spmm_depth; c++) {
       if ((mask >> c & 1) == 0) continue;
       const float value = *a.values[r]++;
-      for (int64_t j = 0; j < spmm_columns; j++)
-        y[j] = fmaf(value, a.b[c * spmm_columns + j], y[j]);
+      for (int64_t j = 0; j < a.columns; j++)
+        y[j] = fmaf(value, a.b[c * a.columns + j], y[j]);
     }
   }
 }

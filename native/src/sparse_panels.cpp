@@ -158,7 +158,7 @@ esp_status multiply_some(esp_context* ctx, const sparse_operands& w, const spars
           memset(t.y, 0, static_cast<size_t>(rows * spmm_columns) * sizeof(float));
           memcpy(t.values, begins, static_cast<size_t>(rows) * sizeof(begins[0]));
           for (int64_t block = 0; block < s.blocks; block++)
-            k.spmm({rows, t.masks + block * panel_rows, 1, t.values,
+            k.spmm({rows, spmm_columns, t.masks + block * panel_rows, t.values,
                     x + (panel * s.blocks + block) * block_floats, t.y});
           store_tile(d, row, rows, panel * spmm_columns, t.y);
         }

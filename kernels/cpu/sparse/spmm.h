@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What      y[rows, 96] += A . b over at most 64 columns of a sparse A, whose kept weights of a row
-//           are one word of its bitmask.
-// Layout    b is 64 rows of 96 floats: 24 KiB in the first cache. y and b are aligned.
-// Tile      One row of y in registers (12 on AVX2, 6 on AVX-512): a kept
-//           weight is one broadcast and 96 / lanes fused multiply-adds that read b in place.
+// What      y[rows, columns] += A . b over at most 64 columns of a sparse A, whose kept weights of a
+//           row are one word of its bitmask.
+// Layout    b is 64 rows of at most 96 floats: 24 KiB in the first cache. y and b are aligned.
+// Tile      One row of y in registers (at most 12 on AVX2, 6 on AVX-512): a kept weight is one
+//           broadcast and columns / lanes fused multiply-adds that read b in place.
 // Numerics  One fp32 sum an element, in ascending columns, fused: the bits of the reference.
 // Needs     The lanes of the file that includes this one.
 // Tail      None: bits of columns that do not exist are 0, and of b only rows with a bit are read.
@@ -16,30 +16,49 @@
 namespace esp {
 namespace {
 
-constexpr int spmm_vectors = spmm_columns / lanes;
-
+template <int vectors>
 inline __attribute__((always_inline)) void add_weight(float value, const float* b, f32s* sum) {
   const f32s v = every(value);
 #pragma GCC unroll 12
-  for (int i = 0; i < spmm_vectors; i++) sum[i] = fma(v, load(b + i * lanes), sum[i]);
+  for (int i = 0; i < vectors; i++) sum[i] = fma(v, load(b + i * lanes), sum[i]);
 }
 
-inline void spmm_rows(const spmm_block& a) {
+template <int64_t columns>
+void spmm_rows(const spmm_block& a) {
+  constexpr int vectors = columns / lanes;
   for (int64_t r = 0; r < a.rows; r++) {
-    uint64_t mask = a.masks[r * a.ldmasks];
+    uint64_t mask = a.masks[r];
     if (mask == 0) continue;
-    float* const y = a.y + r * spmm_columns;
+    float* const y = a.y + r * columns;
     const float* values = a.values[r];
-    f32s sum[spmm_vectors];
+    f32s sum[vectors];
 #pragma GCC unroll 12
-    for (int i = 0; i < spmm_vectors; i++) sum[i] = load(y + i * lanes);
+    for (int i = 0; i < vectors; i++) sum[i] = load(y + i * lanes);
     do {
-      add_weight(*values++, a.b + __builtin_ctzll(mask) * spmm_columns, sum);
+      add_weight<vectors>(*values++, a.b + __builtin_ctzll(mask) * columns, sum);
       mask &= mask - 1;
     } while (mask != 0);
     a.values[r] = values;
 #pragma GCC unroll 12
-    for (int i = 0; i < spmm_vectors; i++) store(y + i * lanes, sum[i]);
+    for (int i = 0; i < vectors; i++) store(y + i * lanes, sum[i]);
+  }
+}
+
+inline void spmm_block_rows(const spmm_block& a) {
+  static_assert(spmm_step == 16 && spmm_columns == 96, "every width has a loop");
+  switch (a.columns / spmm_step) {
+    case 1:
+      return spmm_rows<16>(a);
+    case 2:
+      return spmm_rows<32>(a);
+    case 3:
+      return spmm_rows<48>(a);
+    case 4:
+      return spmm_rows<64>(a);
+    case 5:
+      return spmm_rows<80>(a);
+    default:
+      return spmm_rows<96>(a);
   }
 }
 

@@ -9,7 +9,7 @@ namespace esp {
 spmm_f32_kernel spmm_f32_avx512;
 
 void spmm_f32_avx512(const spmm_block& a) {
-  spmm_rows(a);
+  spmm_block_rows(a);
 }
 
 }  // namespace esp
