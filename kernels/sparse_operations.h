@@ -59,8 +59,8 @@ using sparse_collect_f32_kernel = void(int64_t cols, const uint8_t* bitmask, con
 using sparse_collect_i8_kernel = void(int64_t cols, const uint8_t* bitmask, const int8_t* w,
                                       int8_t* kept);
 
-// A block of a product with a sparse matrix: y[rows, columns] += A . b over at most 64 columns of A,
-// in ascending order, fused steps.
+// A block of a product with a sparse matrix: y[rows, columns] += A . b over at most 64 columns of
+// A, in ascending order, fused steps.
 static constexpr int64_t spmm_columns = 96;  // at most
 static constexpr int64_t spmm_step = 16;     // columns is a multiple of this
 static constexpr int64_t spmm_depth = 64;
@@ -70,6 +70,7 @@ struct spmm_block {
   const uint64_t* masks;  // [rows]: bit c is set: column c of the block is kept
   const float** values;   // [rows]: a row's values of this block; moved on behind them
   const float* b;         // [spmm_depth, columns], 64-byte aligned
+  const float* next;      // what b will be in the next call, to be fetched meanwhile, or b
   float* y;               // [rows, columns], 64-byte aligned
 };
 using spmm_f32_kernel = void(const spmm_block& a);

@@ -157,8 +157,7 @@ void spmm_f32_reference(const spmm_block& a) {
     for (int64_t c = 0; c < spmm_depth; c++) {
       if ((mask >> c & 1) == 0) continue;
       const float value = *a.values[r]++;
-      for (int64_t j = 0; j < a.columns; j++)
-        y[j] = fmaf(value, a.b[c * a.columns + j], y[j]);
+      for (int64_t j = 0; j < a.columns; j++) y[j] = fmaf(value, a.b[c * a.columns + j], y[j]);
     }
   }
 }

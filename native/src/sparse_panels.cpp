@@ -157,9 +157,12 @@ esp_status multiply_some(esp_context* ctx, const sparse_operands& w, const spars
         for (int64_t panel = 0; panel < panels; panel++) {
           memset(t.y, 0, static_cast<size_t>(rows * spmm_columns) * sizeof(float));
           memcpy(t.values, begins, static_cast<size_t>(rows) * sizeof(begins[0]));
-          for (int64_t block = 0; block < s.blocks; block++)
-            k.spmm({rows, spmm_columns, t.masks + block * panel_rows, t.values,
-                    x + (panel * s.blocks + block) * block_floats, t.y});
+          for (int64_t block = 0; block < s.blocks; block++) {
+            const float* const b = x + (panel * s.blocks + block) * block_floats;
+            const bool last = panel + 1 == panels && block + 1 == s.blocks;
+            k.spmm({rows, spmm_columns, t.masks + block * panel_rows, t.values, b,
+                    last ? b : b + block_floats, t.y});
+          }
           store_tile(d, row, rows, panel * spmm_columns, t.y);
         }
         return ESP_OK;

@@ -3,7 +3,8 @@
 // Products of a sparse fp32 matrix with a dense panel:
 //   1. b is copied once into panels of at most 96 columns, each cut into blocks of 64 rows, 24 KiB
 //      that stay in the first cache: [panel][block][64, width].
-//   2. A task is a tile of y: the columns of a panel of some rows of A. It goes along the columns of
+//   2. A task is a tile of y: the columns of a panel of some rows of A. It goes along the columns
+//   of
 //      A block by block, and every row of the tile adds its kept weights of the block.
 // Borders depend on the sizes alone, and every element is one sum in ascending columns.
 #include <string.h>
@@ -91,7 +92,9 @@ void multiply_tile(const spmm_operands& o, spmm_f32_kernel* kernel, int64_t row,
     t.values[r] = static_cast<const float*>(o.a.values) + o.a.row_offsets[row + r];
   for (int64_t block = 0; block * spmm_depth < o.a.cols; block++) {
     block_masks(o.a, row, rows, block, t.masks);
-    kernel({rows, width, t.masks, t.values, blocks + block * spmm_depth * width, t.y});
+    const float* const b = blocks + block * spmm_depth * width;
+    const bool last = (block + 1) * spmm_depth >= o.a.cols;
+    kernel({rows, width, t.masks, t.values, b, last ? blocks : b + spmm_depth * width, t.y});
   }
   for (int64_t r = 0; r < rows; r++)
     memcpy(y + r * o.ldy, t.y + r * width, static_cast<size_t>(columns) * sizeof(float));
@@ -103,8 +106,8 @@ esp_status multiply_panels_of(esp_context* ctx, const spmm_operands& o, int64_t 
   const int64_t block_floats = spmm_depth * cut.width;
   const int64_t copies = cut.panels * blocks * block_floats * static_cast<int64_t>(sizeof(float));
   // One piece for all: a worker's own would end the copies of b that lie in the first one's.
-  uint8_t* const memory = static_cast<uint8_t*>(
-      scratch(ctx, 0, copies + esp_context_threads(ctx) * tile_bytes));
+  uint8_t* const memory =
+      static_cast<uint8_t*>(scratch(ctx, 0, copies + esp_context_threads(ctx) * tile_bytes));
   if (memory == nullptr) return fail(ESP_OUT_OF_MEMORY, "%s: no memory for panels", o.a.op);
   float* const b = reinterpret_cast<float*>(memory);
   esp_status status =
@@ -115,15 +118,14 @@ esp_status multiply_panels_of(esp_context* ctx, const spmm_operands& o, int64_t 
   if (status != ESP_OK) return status;
   spmm_f32_kernel* const kernel = ESP_KERNEL(ctx, spmm_f32);
   const int64_t tall = ceil_div(o.a.rows, tile_rows);
-  return parallel_tiles(
-      ctx, tall * cut.panels, [&](int64_t tile, int32_t worker) -> esp_status {
-        const int64_t row = tile % tall * tile_rows, panel = tile / tall;
-        multiply_tile(o, kernel, row, min_of(tile_rows, o.a.rows - row), cut.width,
-                      cut.columns_of(panel), b + panel * blocks * block_floats,
-                      o.y + row * o.ldy + panel * cut.width,
-                      tile_at(memory + copies + worker * tile_bytes));
-        return ESP_OK;
-      });
+  return parallel_tiles(ctx, tall * cut.panels, [&](int64_t tile, int32_t worker) -> esp_status {
+    const int64_t row = tile % tall * tile_rows, panel = tile / tall;
+    multiply_tile(o, kernel, row, min_of(tile_rows, o.a.rows - row), cut.width,
+                  cut.columns_of(panel), b + panel * blocks * block_floats,
+                  o.y + row * o.ldy + panel * cut.width,
+                  tile_at(memory + copies + worker * tile_bytes));
+    return ESP_OK;
+  });
 }
 
 }  // namespace
@@ -158,7 +160,8 @@ esp_status esp_spmm_f32(esp_context* ctx, int64_t rows, int64_t cols, int64_t n,
   }
   constexpr int64_t at_once = panels_at_once * spmm_columns;
   for (int64_t first = 0; first < n; first += at_once) {
-    status = multiply_panels_of(ctx, {w, b + first, ldb, y + first, ldy}, min_of(at_once, n - first));
+    status =
+        multiply_panels_of(ctx, {w, b + first, ldb, y + first, ldy}, min_of(at_once, n - first));
     if (status != ESP_OK) return status;
   }
   return ESP_OK;

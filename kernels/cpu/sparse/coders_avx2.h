@@ -35,10 +35,10 @@ constexpr int32_t value_of_column(bool of_four, int32_t places, int32_t c) {
   return before;
 }
 
-// Under a byte of places: a control of `lane` bytes a column, of which the last `width` take a value
-// `width` wide; and, in a table of the same stride so that one offset finds both, how many bytes the
-// kept values are. One addition then moves the cursor; counting bits takes two instructions, and
-// instructions are what bounds these loops.
+// Under a byte of places: a control of `lane` bytes a column, of which the last `width` take a
+// value `width` wide; and, in a table of the same stride so that one offset finds both, how many
+// bytes the kept values are. One addition then moves the cursor; counting bits takes two
+// instructions, and instructions are what bounds these loops.
 template <int32_t lane, int32_t width>
 struct control_table {
   static constexpr int shift = lane == 4 ? 5 : lane == 2 ? 4 : 3;  // log2 of the stride

@@ -16,9 +16,7 @@ struct byte_cursor {
   const uint8_t* end;
   byte_cursor() = default;
   byte_cursor(const uint8_t* values, const uint8_t* values_end) : p(values), end(values_end) {}
-  void prefetch() const {
-    __builtin_prefetch(p + prefetch_bytes);
-  }
+  void prefetch() const { __builtin_prefetch(p + prefetch_bytes); }
   // How many values of `bytes` bytes there are from here, at most 16.
   int64_t there(int64_t bytes) const {
     const int64_t count = (end - p) / bytes;

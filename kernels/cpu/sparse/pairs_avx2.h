@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What      y = x . W^T + bias for one row of x and 2:4 weights in bf16, int8 or 4 bits on AVX2. The
+// What      y = x . W^T + bias for one row of x and 2:4 weights in bf16, int8 or 4 bits on AVX2.
+// The
 //           kept values stay together; it is x that goes to them: vpermilps takes, by the two low
 //           bits of every lane of a control, one of the four columns that lie in its half.
-// Layout    layout/sparse.h. A vector holds one four of columns in each half, and of it the two kept
-//           weights of two rows a and b: [a a b b | a a b b]. The halves stand V::apart fours apart,
-//           which is how the interleaved bytes of the two rows come out of the unpacking.
+// Layout    layout/sparse.h. A vector holds one four of columns in each half, and of it the two
+// kept
+//           weights of two rows a and b: [a a b b | a a b b]. The halves stand V::apart fours
+//           apart, which is how the interleaved bytes of the two rows come out of the unpacking.
 // Tile      Four rows of W, far apart, are two such pairs; a vector of x serves both.
 // Numerics  Eight fp32 sums a row (within a group, for codes: scaled by its scale and summed over
-//           the groups): error <= (cols / 16 + groups + 10) eps sum |w x|. The order depends on cols
-//           and group alone: which rows make a pair, or one row twice, does not show.
+//           the groups): error <= (cols / 16 + groups + 10) eps sum |w x|. The order depends on
+//           cols and group alone: which rows make a pair, or one row twice, does not show.
 // Tail      Nothing outside a row is read. What is left of cols behind the last whole unit goes
 //           through the coders of sparse_rows.h, with care.
 //
@@ -44,7 +46,8 @@ inline __m256i whole(const uint8_t* p) {
 // A V offers: coder (of the tail); unit (columns), parts (of a unit), vectors (of a part), apart
 // (fours between the halves of a vector), bytes (of a unit's values); take(part, values of a, of b,
 // registers); widen(vector, registers) in units of coder::unit; control(places of a, of b, one for
-// each part): shifted down by 4 j, that of vector j, whose first half is the four part * vectors + j.
+// each part): shifted down by 4 j, that of vector j, whose first half is the four part * vectors +
+// j.
 
 // A whole unit is a vector of values a row, eight fours:
 //   unpacked dwords   a0 b0 a1 b1 | a4 b4 a5 b5  and  a2 b2 a3 b3 | a6 b6 a7 b7
@@ -73,14 +76,19 @@ struct byte_pairs {
   static inline __m256i first_and_second() { return _mm256_setr_epi32(0, 2, 0, 2, 0, 2, 0, 2); }
   static inline f32s widen(int j, const __m256i* from) {
     alignas(32) static constexpr uint8_t tops[4][32] = {
-        {nothing, nothing, nothing, 0, nothing, nothing, nothing, 1, nothing, nothing, nothing, 2, nothing, nothing, nothing, 3,
-         nothing, nothing, nothing, 0, nothing, nothing, nothing, 1, nothing, nothing, nothing, 2, nothing, nothing, nothing, 3},
-        {nothing, nothing, nothing, 4, nothing, nothing, nothing, 5, nothing, nothing, nothing, 6, nothing, nothing, nothing, 7,
-         nothing, nothing, nothing, 4, nothing, nothing, nothing, 5, nothing, nothing, nothing, 6, nothing, nothing, nothing, 7},
-        {nothing, nothing, nothing, 8, nothing, nothing, nothing, 9, nothing, nothing, nothing, 10, nothing, nothing, nothing, 11,
-         nothing, nothing, nothing, 8, nothing, nothing, nothing, 9, nothing, nothing, nothing, 10, nothing, nothing, nothing, 11},
-        {nothing, nothing, nothing, 12, nothing, nothing, nothing, 13, nothing, nothing, nothing, 14, nothing, nothing, nothing, 15,
-         nothing, nothing, nothing, 12, nothing, nothing, nothing, 13, nothing, nothing, nothing, 14, nothing, nothing, nothing, 15}};
+        {nothing, nothing, nothing, 0, nothing, nothing, nothing, 1, nothing, nothing, nothing, 2,
+         nothing, nothing, nothing, 3, nothing, nothing, nothing, 0, nothing, nothing, nothing, 1,
+         nothing, nothing, nothing, 2, nothing, nothing, nothing, 3},
+        {nothing, nothing, nothing, 4, nothing, nothing, nothing, 5, nothing, nothing, nothing, 6,
+         nothing, nothing, nothing, 7, nothing, nothing, nothing, 4, nothing, nothing, nothing, 5,
+         nothing, nothing, nothing, 6, nothing, nothing, nothing, 7},
+        {nothing, nothing, nothing, 8,  nothing, nothing, nothing, 9, nothing, nothing, nothing, 10,
+         nothing, nothing, nothing, 11, nothing, nothing, nothing, 8, nothing, nothing, nothing, 9,
+         nothing, nothing, nothing, 10, nothing, nothing, nothing, 11},
+        {nothing, nothing, nothing, 12, nothing, nothing, nothing, 13,
+         nothing, nothing, nothing, 14, nothing, nothing, nothing, 15,
+         nothing, nothing, nothing, 12, nothing, nothing, nothing, 13,
+         nothing, nothing, nothing, 14, nothing, nothing, nothing, 15}};
     return _mm256_cvtepi32_ps(_mm256_shuffle_epi8(from[j / 4], control_at(tops[j % 4])));
   }
   static inline __m256i control_at(const uint8_t* p) {
@@ -99,8 +107,8 @@ struct int8_pairs : byte_pairs {
   // Dwords a0 b0 a1 b1 of places, of which half 0 takes the first two.
   static inline void control(const uint8_t* a, const uint8_t* b, __m256i* to) {
     const __m256i both = _mm256_unpacklo_epi32(every_qword(a), every_qword(b));
-    const __m256i twice = _mm256_castps_si256(_mm256_permutevar_ps(
-        _mm256_castsi256_ps(both), _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)));
+    const __m256i twice = _mm256_castps_si256(
+        _mm256_permutevar_ps(_mm256_castsi256_ps(both), _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)));
     to[0] = _mm256_srlv_epi32(twice, first_and_second());
   }
 };
@@ -200,8 +208,7 @@ float rest_of_row(const sparse_product& p, int64_t row, int64_t begin, const flo
 // Row `first` of y at the rows row + r * apart of W, r = 0..count; the last stands in for those
 // between count and 2 P.
 template <class V, int P>
-void multiply_pairs(const sparse_product& p, int64_t row, int64_t apart, int count,
-                    int64_t first) {
+void multiply_pairs(const sparse_product& p, int64_t row, int64_t apart, int count, int64_t first) {
   using C = typename V::coder;
   const sparse_weights& w = p.w;
   const float* const x = p.x + first * p.ldx;
@@ -224,8 +231,8 @@ void multiply_pairs(const sparse_product& p, int64_t row, int64_t apart, int cou
       sum_units<V, P>(s, x, g * w.group, (g + 1) * w.group, sums);
 #pragma GCC unroll 2
       for (int i = 0; i < P; i++) {
-        const f32s scale = _mm256_blend_ps(every(s.scales[2 * i][g]),
-                                           every(s.scales[2 * i + 1][g]), 0b11001100);
+        const f32s scale =
+            _mm256_blend_ps(every(s.scales[2 * i][g]), every(s.scales[2 * i + 1][g]), 0b11001100);
         total[i] = fma(sums[i], multiply(scale, every(C::unit)), total[i]);
       }
     }

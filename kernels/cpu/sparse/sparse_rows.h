@@ -105,7 +105,9 @@ struct strip {
 // Rows of W that go along the columns together with M rows of x: their sums take half of the
 // registers.
 template <int M>
-constexpr int rows_of = M == 1 ? 4 : M == 2 ? 2 : 1;
+constexpr int rows_of = M == 1   ? 4
+                        : M == 2 ? 2
+                                 : 1;
 
 // Sums a row takes in turn: one fused multiply-add waits four cycles for the one before it in the
 // same sum.
@@ -113,8 +115,7 @@ constexpr int sums_in_turn = 2;
 
 // The steps of a block of every row; a vector of x serves all of them.
 template <class C, int R, int M, int step>
-inline __attribute__((always_inline)) void sum_block(const uint64_t* words,
-                                                     typename C::cursor* at,
+inline __attribute__((always_inline)) void sum_block(const uint64_t* words, typename C::cursor* at,
                                                      const float* const* x, int64_t c,
                                                      f32s (*part)[R][M]) {
   if constexpr (step < block_steps) {

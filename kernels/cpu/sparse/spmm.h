@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What      y[rows, columns] += A . b over at most 64 columns of a sparse A, whose kept weights of a
+// What      y[rows, columns] += A . b over at most 64 columns of a sparse A, whose kept weights of
+// a
 //           row are one word of its bitmask.
 // Layout    b is 64 rows of at most 96 floats: 24 KiB in the first cache. y and b are aligned.
 // Tile      One row of y in registers (at most 12 on AVX2, 6 on AVX-512): a kept weight is one
@@ -27,6 +28,10 @@ template <int64_t columns>
 void spmm_rows(const spmm_block& a) {
   constexpr int vectors = columns / lanes;
   for (int64_t r = 0; r < a.rows; r++) {
+    if (r < 2 * columns) {
+      __builtin_prefetch(a.next + 32 * r, 0, 2);
+      __builtin_prefetch(a.next + 32 * r + 16, 0, 2);
+    }
     uint64_t mask = a.masks[r];
     if (mask == 0) continue;
     float* const y = a.y + r * columns;
@@ -39,6 +44,8 @@ void spmm_rows(const spmm_block& a) {
       mask &= mask - 1;
     } while (mask != 0);
     a.values[r] = values;
+    __builtin_prefetch(values + 16, 0, 2);
+    __builtin_prefetch(values + 32, 0, 2);
 #pragma GCC unroll 12
     for (int i = 0; i < vectors; i++) store(y + i * lanes, sum[i]);
   }
