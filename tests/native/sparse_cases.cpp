@@ -432,8 +432,8 @@ CASE(sparse_places_fill_up_fours) {
 CASE(spmm_f32) {
   const struct {
     int64_t rows, cols, n;
-  } sizes[] = {{1, 1, 1},    {3, 63, 7},   {5, 64, 96},    {2, 65, 97},
-               {9, 130, 64}, {4, 200, 95}, {300, 70, 193}, {1, 0, 3}};
+  } sizes[] = {{1, 1, 1},      {3, 63, 7}, {5, 64, 96}, {2, 65, 97}, {9, 130, 64}, {4, 200, 95},
+               {300, 70, 193}, {1, 0, 3},  {3, 70, 30}, {2, 66, 40}, {2, 65, 800}};
   for (const auto& s : sizes) {
     for (int32_t density : {0, 100, 500, 1000}) {
       const sparse a(s.rows, s.cols, 1, density, ESP_F32, inputs::heavy_tailed, 9);

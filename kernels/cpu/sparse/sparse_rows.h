@@ -5,14 +5,21 @@
 // Layout    layout/sparse.h. A step is the `lanes` columns of 1 (AVX2) or 2 (AVX-512) bytes of
 //           places; a Coder puts its values into their lanes and zeros between them. A block is the
 //           64 columns of one word of places.
-// Tile      One row of W by M rows of x: every expanded step serves M products.
-// Numerics  Two fp32 sums a row of x, of every second step (four with one row of x; within a group,
-//           for codes: scaled by its scale and summed over the groups): error <= (cols / (2 lanes)
-//           + groups + log2 lanes + 6) eps sum |w x|. The order depends on cols, group and M alone.
+// Tile      Two or four rows of W, far apart, by M rows of x: every vector of x serves all rows of
+//           W, every expanded step M products, and each row is a stream from memory of its own.
+// Numerics  One fp32 sum a row of x, with one row of x two, of every second step (within a group,
+//           for codes: scaled by its scale and summed over the groups): error <= (cols / lanes +
+//           groups + log2 lanes + 6) eps sum |w x|. The order depends on cols, group and M alone.
 //           A zero between kept weights is multiplied, too: a NaN or an infinity in x spreads as in
 //           a dense product.
 // Tail      The last cols % lanes columns are masked in x and in W. A row whose values end within
 //           64 bytes of the end of all is read with care, step by step: the same sums.
+//
+// Roof      On Zen 3 eight columns of a bitmask take 6.4 (bf16) or 7.4 (int8) instructions, two of
+//           them to find the places' row of the table, where dense bf16 takes 3 and dense int8 3.6:
+//           from the cache half the speed of dense, 10e9 columns a second and thread. Reading half
+//           of the bytes pays only as far as memory holds the dense product below that: bf16 at 70
+//           % and two threads gain, int8 does not reach its dense product.
 //
 // A Coder offers: numbers (no scales); unit (what a code is worth that expands to 1);
 // cursor(values, end); value_bits; expand<careful, step>(places of the step, cursor*), step: which
@@ -102,16 +109,17 @@ struct strip {
   f32s total[R][M];
 };
 
-// Rows of W that go along the columns together with M rows of x: their sums take half of the
-// registers.
-template <int M>
-constexpr int rows_of = M == 1   ? 4
-                        : M == 2 ? 2
-                                 : 1;
-
-// Sums a row takes in turn: one fused multiply-add waits four cycles for the one before it in the
-// same sum.
-constexpr int sums_in_turn = 2;
+// Rows of W that go along the columns together with M rows of x, and the sums a row takes in turn:
+// eight in all, since a fused multiply-add waits four cycles for the one before it in the same sum
+// and two begin in a cycle. A cursor that holds a vector leaves registers for one row of W.
+template <class C>
+constexpr bool holds_vector = alignof(typename C::cursor) > alignof(int64_t);
+template <class C, int M>
+constexpr int rows_of = holds_vector<C> ? 1
+                        : M == 4        ? 2
+                                        : 4;
+template <class C, int M>
+constexpr int sums_of = holds_vector<C> || M == 1 ? 2 : 1;
 
 // The steps of a block of every row; a vector of x serves all of them.
 template <class C, int R, int M, int step>
@@ -125,7 +133,7 @@ inline __attribute__((always_inline)) void sum_block(const uint64_t* words, type
 #pragma GCC unroll 4
     for (int r = 0; r < R; r++) {
       const f32s w = C::template expand<false, step>(C::places(words[r], step), at + r);
-      f32s* const sums = part[step % sums_in_turn][r];
+      f32s* const sums = part[step % sums_of<C, M>][r];
 #pragma GCC unroll 4
       for (int i = 0; i < M; i++) sums[i] = fma(w, v[i], sums[i]);
     }
@@ -137,7 +145,7 @@ inline __attribute__((always_inline)) void sum_block(const uint64_t* words, type
 template <class C, bool careful, int R, int M>
 inline __attribute__((always_inline)) void sum_columns(strip<C, R, M>* s, int64_t begin,
                                                        int64_t end, f32s (*sums)[M]) {
-  f32s part[sums_in_turn][R][M];
+  f32s part[sums_of<C, M>][R][M];
   const float* x[M];
   typename C::cursor at[R];  // in registers
 #pragma GCC unroll 4
@@ -145,8 +153,11 @@ inline __attribute__((always_inline)) void sum_columns(strip<C, R, M>* s, int64_
 #pragma GCC unroll 4
   for (int r = 0; r < R; r++) {
     at[r] = s->at[r];
+#pragma GCC unroll 2
+    for (int turn = 0; turn < sums_of<C, M>; turn++) {
 #pragma GCC unroll 4
-    for (int i = 0; i < M; i++) part[0][r][i] = part[1][r][i] = zeros();
+      for (int i = 0; i < M; i++) part[turn][r][i] = zeros();
+    }
   }
   int64_t c = begin;
   for (; !careful && c + block_columns <= end; c += block_columns) {
@@ -168,7 +179,7 @@ inline __attribute__((always_inline)) void sum_columns(strip<C, R, M>* s, int64_
 #pragma GCC unroll 4
       for (int i = 0; i < M; i++) {
         const f32s v = load_tail(x[i] + c, count);
-        f32s* const sum = &part[step % sums_in_turn][r][i];
+        f32s* const sum = &part[step % sums_of<C, M>][r][i];
         *sum = fma(w, v, *sum);
       }
     }
@@ -177,7 +188,10 @@ inline __attribute__((always_inline)) void sum_columns(strip<C, R, M>* s, int64_
   for (int r = 0; r < R; r++) {
     s->at[r] = at[r];
 #pragma GCC unroll 4
-    for (int i = 0; i < M; i++) sums[r][i] = add(part[0][r][i], part[1][r][i]);
+    for (int i = 0; i < M; i++) {
+      sums[r][i] = part[0][r][i];
+      if constexpr (sums_of<C, M> == 2) sums[r][i] = add(sums[r][i], part[1][r][i]);
+    }
   }
 }
 
@@ -237,7 +251,7 @@ void multiply_rows(const sparse_product& p, int64_t row, int64_t apart, int64_t 
 
 template <class C, int M>
 void multiply_all_rows(const sparse_product& p, int64_t begin, int64_t end, int64_t first) {
-  constexpr int R = rows_of<M>;
+  constexpr int R = rows_of<C, M>;
   int64_t row = begin;
   int64_t inside = end;  // rows that may be read without care come first
   while (inside > begin && !row_is_inside(p.w, inside - 1)) inside--;
