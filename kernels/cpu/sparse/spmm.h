@@ -9,6 +9,12 @@
 // Numerics  One fp32 sum an element, in ascending columns, fused: the bits of the reference.
 // Needs     The lanes of the file that includes this one.
 // Tail      None: bits of columns that do not exist are 0, and of b only rows with a bit are read.
+// Roof      One load from b a fused multiply-add, two of each in a cycle: 92 % of the dense peak
+// for
+//           a weight, 73 of 92 GFLOP/s seen at 50 % zeros. With 90 % a row has six kept weights a
+//           block, and loading and storing its sums, the end of the loop that cannot be predicted
+//           and bringing b to the first cache take as long as they do: 50 GFLOP/s. The values of
+//           256 rows are as many streams, which no prefetcher of the processor follows; hence ours.
 #ifndef ESPALIER_SPMM_H
 #define ESPALIER_SPMM_H
 
