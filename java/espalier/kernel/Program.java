@@ -223,6 +223,11 @@ public final class Program implements Ops, AutoCloseable {
   }
 
   @Override
+  public Tensor sparse(Tensor x, SparseMatrix weight, Tensor bias) {
+    throw new NotRecordable("a program cannot hold sparse products yet");
+  }
+
+  @Override
   public Tensor rmsNorm(Tensor x, Tensor weight, float eps) {
     long width = weight.elements();
     Tensor y = like(x);

@@ -71,4 +71,10 @@ public record Quantized(
   public double bitsPerWeight() {
     return scheme.bitsPerWeight(inFeatures, scaleType.bits());
   }
+
+  @Override
+  public Quantized withoutBias() {
+    return new Quantized(
+        scheme, inFeatures, codes, scales, zeros, groupIndex, scaleType, null);
+  }
 }
