@@ -53,6 +53,9 @@ public final class CompressionJob {
   /** Bytes of one weight file unless asked otherwise. */
   public static final long DEFAULT_SHARD_BYTES = 5_000_000_000L;
 
+  /** What is done where only the zeros of a pruned model are to be left out. */
+  private static final String UNCHANGED = "# no modifier: every weight keeps its value\n";
+
   private final Path model;
   private Path recipeFile;
   private String readyRecipe;
@@ -274,6 +277,9 @@ public final class CompressionJob {
 
   private Source source() {
     long given = Stream.of(recipeFile, readyRecipe, scheme).filter(Objects::nonNull).count();
+    if (given == 0 && formats.equals(List.of(OutputFormat.SPARSE))) {
+      return new Source(new Recipe("", List.of(), List.of()), UNCHANGED);
+    }
     if (given != 1) {
       throw EspalierException.usage(
           given == 0 ? "neither a recipe nor a scheme is given" : "a recipe and a scheme are given",

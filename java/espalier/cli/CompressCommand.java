@@ -34,7 +34,8 @@ import picocli.CommandLine.Parameters;
       "  espalier compress MODEL --scheme W8A16 --method rtn -o OUT",
       "  espalier compress MODEL --recipe recipe.yaml --data texts.jsonl -o OUT",
       "  espalier compress MODEL --scheme W4A16 --memory-budget 6GB --dry-run",
-      "  espalier compress MODEL --scheme W4A16 --data texts.jsonl --format compressed-tensors,gptq -o OUT"
+      "  espalier compress MODEL --scheme W4A16 --data texts.jsonl --format compressed-tensors,gptq -o OUT",
+      "  espalier compress PRUNED --format sparse -o OUT"
     })
 final class CompressCommand implements Callable<Integer> {
   @Parameters(paramLabel = "MODEL", description = "Folder of a dense checkpoint.")
@@ -113,7 +114,8 @@ final class CompressCommand implements Callable<Integer> {
       paramLabel = "NAMES",
       defaultValue = "compressed-tensors",
       description = {
-        "compressed-tensors, gptq, gptq_v2, or dense: quantized values in plain tensors.",
+        "compressed-tensors, gptq, gptq_v2, dense: values in plain tensors, zeros in place;",
+        "sparse: our compact form without the zeros; alone it needs no recipe.",
         "Several with commas between them come from one solve and lie in OUT/NAME."
       })
   private String format;

@@ -170,6 +170,32 @@ public final class SparseCodec implements LinearReader {
     return new Sparse(new SparsePacking(context, layout, matrix).pack(null), dense.bias());
   }
 
+  /**
+   * Returns a sparse linear with its zeros in place, as {@link Dense} in the type of its values or as
+   * {@link Quantized}, in the context's current scope; any other linear as it is.
+   */
+  public static Linear expanded(Context context, Linear linear) {
+    if (linear instanceof SparseQuantized sparse) {
+      Tensor codes = espalier.kernel.Sparse.codes(context, sparse.matrix());
+      return new Quantized(
+          sparse.scheme(),
+          sparse.inFeatures(),
+          Quantize.pack(context, codes, sparse.scheme().bits()),
+          sparse.matrix().scales(),
+          null,
+          null,
+          sparse.scaleType(),
+          sparse.bias());
+    }
+    if (linear instanceof Sparse sparse) {
+      Tensor values = sparse.weight(context);
+      return new Dense(
+          sparse.type() == DType.F32 ? values : Convert.fromFloat(context, values, sparse.type()),
+          sparse.bias());
+    }
+    return linear;
+  }
+
   /** Returns a module's tensors by full name, without its bias. */
   public static Map<String, Tensor> encode(Context context, String module, Linear linear) {
     SparseMatrix matrix =

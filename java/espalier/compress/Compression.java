@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
+import espalier.codec.SparseCodec;
+import espalier.codec.SparseLayout;
 import espalier.kernel.Eager;
 import espalier.kernel.Ops;
 import espalier.kernel.ScaleType;
+import espalier.kernel.SparseMatrix;
 import espalier.kernel.Variants;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
+import espalier.layer.Sparse;
+import espalier.layer.SparseQuantized;
 import espalier.model.Block;
 import espalier.model.Model;
 import espalier.model.Step;
@@ -23,6 +28,7 @@ import espalier.tensor.Storage;
 import espalier.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
@@ -166,13 +172,13 @@ public final class Compression implements AutoCloseable {
 
   private Optional<Linear> restored(Journal journal, String name, Linear before) {
     PlannedLinear planned = plan.of(name);
-    if (!planned.isCompressed()) {
+    if (!plan.respells(planned, plan.computesAs())) {
       return Optional.empty();
     }
     try (Context.Scope scope = context.scope()) {
       Linear linear = journal.restored(planned, before);
       owned.addAll(scope.releaseAll());
-      done++;
+      done += planned.isCompressed() ? 1 : 0;
       return Optional.of(linear);
     }
   }
@@ -233,7 +239,7 @@ public final class Compression implements AutoCloseable {
   private void compress(Block block, Step step, Statistics statistics, Sink sink) {
     for (String name : step.linears()) {
       Linear linear = block.linears().get(name);
-      Linear result = compress(plan.of(name), linear, statistics);
+      Linear result = compacted(name, compress(plan.of(name), linear, statistics));
       if (result != linear) {
         block.swap(name, result);
       }
@@ -256,7 +262,7 @@ public final class Compression implements AutoCloseable {
                 () -> samples.forEachResidual(hidden -> target.add(model.headInput(ops, hidden))));
       }
       Linear linear = model.head();
-      Linear result = compress(planned, linear, statistics);
+      Linear result = compacted(Plan.HEAD, compress(planned, linear, statistics));
       if (result != linear) {
         model.swapHead(result);
       }
@@ -272,7 +278,7 @@ public final class Compression implements AutoCloseable {
               planned.name(),
               planned.reason(),
               planned.out() * planned.in(),
-              linear.bitsPerWeight()));
+              bitsPerWeight(planned.name(), linear)));
       return linear;
     }
     long start = System.nanoTime();
@@ -321,6 +327,36 @@ public final class Compression implements AutoCloseable {
         result.bias());
   }
 
+  private double bitsPerWeight(String name, Linear linear) {
+    return plan.sparse(name).map(SparseLayout::bitsPerWeight).orElseGet(linear::bitsPerWeight);
+  }
+
+  /** Returns the form without zeros where that is what is written; frees what it replaces. */
+  private Linear compacted(String name, Linear linear) {
+    SparseLayout layout = plan.sparse(name).orElse(null);
+    if (layout == null) {
+      return linear;
+    }
+    try (Context.Scope scope = context.scope()) {
+      Linear compact = SparseCodec.compacted(context, layout, linear);
+      SparseMatrix matrix =
+          compact instanceof Sparse sparse ? sparse.matrix() : ((SparseQuantized) compact).matrix();
+      for (Tensor made : Arrays.asList(matrix.places(), matrix.rowOffsets(), matrix.values())) {
+        if (made != null) {
+          outlive(scope, made);
+        }
+      }
+      Storage replaced =
+          linear instanceof Quantized quantized
+              ? quantized.codes().storage()
+              : ((Dense) linear).matrix().storage();
+      if (owned.remove(replaced)) {
+        replaced.close();
+      }
+      return compact;
+    }
+  }
+
   private Tensor outlive(Context.Scope scope, Tensor tensor) {
     scope.release(tensor);
     owned.add(tensor.storage());
@@ -334,7 +370,7 @@ public final class Compression implements AutoCloseable {
             planned.method().name(),
             planned.scheme().toString(),
             planned.out() * planned.in(),
-            result.linear().bitsPerWeight(),
+            bitsPerWeight(planned.name(), result.linear()),
             result.relativeError(),
             result.nearestError(),
             seconds,

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
+import espalier.layer.Scheme;
 import espalier.tensor.Context;
+import java.util.Optional;
 
 /** An algorithm that compresses one linear at a time: a pure function of weight and statistics. */
 public interface LinearMethod {
@@ -21,6 +23,19 @@ public interface LinearMethod {
    * lie in the context's current scope, which must outlive the calls of {@link #apply}.
    */
   default void prepare(Statistics statistics) {}
+
+  /**
+   * Returns what is sure of the zeros of a result of this shape before it is computed; empty when
+   * the method does not prune.
+   */
+  default Optional<Zeros> zeros(long out, long in) {
+    return Optional.empty();
+  }
+
+  /** Returns whether weights that are 0 are 0 in the result too, under a scheme. */
+  default boolean keepsZeros(Scheme scheme) {
+    return false;
+  }
 
   /** Returns the compressed linear; new tensors lie in the context's current scope. */
   LinearResult apply(LinearInput input, Context context);

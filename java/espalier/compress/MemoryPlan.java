@@ -195,7 +195,7 @@ public final class MemoryPlan {
         }
         for (String name : step.linears()) {
           PlannedLinear planned = plan.of(name);
-          if (planned.isCompressed()) {
+          if (plan.respells(planned, plan.computesAs())) {
             kept += resultBytes(planned);
             peaks.add(
                 new Peak(
@@ -275,7 +275,10 @@ public final class MemoryPlan {
   /** A compressed linear as it is kept: codes, and scales in F32 with zero points in I8. */
   private long resultBytes(PlannedLinear planned) {
     long weights = planned.out() * planned.in();
-    if (plan.dense()) {
+    if (plan.sparse(planned.name()).isPresent()) {
+      return plan.sparse(planned.name()).get().bytes();
+    }
+    if (plan.dense() || planned.scheme() == null) {
       return weights * Float.BYTES;
     }
     long groups = weights / planned.scheme().group(planned.in());
@@ -335,7 +338,7 @@ public final class MemoryPlan {
   private long proofBytes() {
     long scales = 0;
     for (PlannedLinear planned : plan.linears()) {
-      if (planned.isCompressed() && !plan.dense()) {
+      if (planned.isCompressed() && planned.scheme() != null && !plan.dense()) {
         scales +=
             planned.out() * planned.in() / planned.scheme().group(planned.in()) * (Float.BYTES + 1);
       }

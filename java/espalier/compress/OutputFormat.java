@@ -21,7 +21,9 @@ public enum OutputFormat {
   /** GPTQ, zero points as they are (v2): read by GPTQModel and us. */
   GPTQ_V2("gptq_v2"),
   /** Plain dense tensors that hold the quantized values: read by everything, not smaller. */
-  DENSE("dense");
+  DENSE("dense"),
+  /** Our compact format: zeros are not stored. Really small when pruned, read by us alone. */
+  SPARSE("sparse");
 
   private final String text;
 

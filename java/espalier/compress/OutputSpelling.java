@@ -3,6 +3,7 @@ package espalier.compress;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.checkpoint.Checkpoint;
+import espalier.checkpoint.CheckpointWriter;
 import espalier.checkpoint.TensorSpec;
 import espalier.codec.GptqCodec;
 import espalier.layer.Dense;
@@ -31,6 +32,7 @@ interface OutputSpelling {
       case GPTQ -> new GptqSpelling(plan, GptqCodec.V1, events);
       case GPTQ_V2 -> new GptqSpelling(plan, GptqCodec.V2, events);
       case DENSE -> new DenseSpelling(turned(model));
+      case SPARSE -> new SparseSpelling(plan, model, new DenseSpelling(turned(model)));
     };
   }
 
@@ -71,8 +73,18 @@ interface OutputSpelling {
   Linear decode(
       Context context, Checkpoint earlier, String stored, PlannedLinear planned, Linear before);
 
-  /** Returns {@code quantization_config}, or null when readers need none. */
+  /** Returns what readers need to find in config.json, or null when they need nothing. */
   ObjectNode config();
+
+  /** Returns the key of {@link #config} in config.json. */
+  default String configKey() {
+    return "quantization_config";
+  }
+
+  /** Returns {@code __metadata__} of the weight files. */
+  default Map<String, String> metadata() {
+    return CheckpointWriter.METADATA;
+  }
 
   /** Returns further JSON files beside config.json, by name. */
   default Map<String, ObjectNode> files() {

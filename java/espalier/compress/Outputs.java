@@ -19,6 +19,7 @@ import java.util.function.Function;
  * before the whole gets its name.
  */
 final class Outputs implements DurableSink, AutoCloseable {
+  private final Plan plan;
   private final List<Output> outputs = new ArrayList<>();
 
   /**
@@ -34,6 +35,7 @@ final class Outputs implements DurableSink, AutoCloseable {
       PartialFolder folder,
       long shardBytes,
       Map<String, Long> written) {
+    this.plan = plan;
     try {
       for (OutputFormat format : plan.formats()) {
         Map<String, Long> own = written == null ? null : of(format, written);
@@ -77,15 +79,15 @@ final class Outputs implements DurableSink, AutoCloseable {
     return all;
   }
 
-  /** Takes the linear from a format that holds codes, if there is one: the run computes with it. */
+  /** Takes the linear from the format that the run computes with, see {@link Plan#computesAs}. */
   @Override
   public Linear restored(PlannedLinear planned, Linear before) {
-    Output packed =
+    Output computed =
         outputs.stream()
-            .filter(output -> output.format() != OutputFormat.DENSE)
+            .filter(output -> output.format() == plan.computesAs())
             .findFirst()
-            .orElse(outputs.get(0));
-    return packed.restored(planned, before);
+            .orElseThrow();
+    return computed.restored(planned, before);
   }
 
   /** Writes everything else, with the card of each format. */

@@ -2,6 +2,7 @@
 package espalier.compress;
 
 import espalier.codec.ModulePattern;
+import espalier.codec.SparseLayout;
 import espalier.kernel.Quantize;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
@@ -21,6 +22,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeSet;
 
 /**
@@ -38,6 +40,7 @@ public final class Plan {
   private final List<Event> events;
   private final List<OutputFormat> formats;
   private final String recipeText;
+  private final Map<String, SparseLayout> sparse;
 
   private Plan(
       Map<String, PlannedLinear> linears,
@@ -46,7 +49,8 @@ public final class Plan {
       List<String> ignored,
       List<Event> events,
       List<OutputFormat> formats,
-      String recipeText) {
+      String recipeText,
+      Map<String, SparseLayout> sparse) {
     this.linears = linears;
     this.targets = targets;
     this.spellings = spellings;
@@ -54,10 +58,12 @@ public final class Plan {
     this.events = events;
     this.formats = formats;
     this.recipeText = recipeText;
+    this.sparse = sparse;
   }
 
   /**
-   * Resolves a recipe over a model.
+   * Resolves a recipe over a model. Reads headers alone, unless a sparse output has to know of the
+   * zeros in the source.
    *
    * @param recipeText the recipe as the user would write it, for report and card
    * @throws EspalierException (USAGE) for what the recipe gets wrong about this model,
@@ -67,7 +73,7 @@ public final class Plan {
     if (model.codecs().quantized()) {
       throw EspalierException.input(
           model.checkpoint().folder()
-              + " is already quantized (it has a "
+              + " is already compressed (it has a "
               + model.codecs().configKey()
               + ")",
           "Give the dense checkpoint it was made from; quantizing twice loses quality unseen.");
@@ -97,7 +103,12 @@ public final class Plan {
     model
         .linears()
         .forEach((name, linear) -> linears.put(name, plan(name, linear, resolution, used)));
-    if (used.isEmpty()) {
+    Spellings spellings = Spellings.of(used);
+    Map<String, SparseLayout> sparse =
+        formats.contains(OutputFormat.SPARSE)
+            ? SparsePlan.of(model, linears.values(), spellings, formats, events)
+            : Map.of();
+    if (used.isEmpty() && sparse.isEmpty()) {
       throw EspalierException.usage(
           "the recipe compresses nothing in this model", "Check its targets and ignore lists.");
     }
@@ -110,11 +121,12 @@ public final class Plan {
         new Plan(
             linears,
             targets(linears, used),
-            Spellings.of(used),
+            spellings,
             ignored(model, resolution, linears),
             List.copyOf(events),
             List.copyOf(formats),
-            recipeText);
+            recipeText,
+            sparse);
     plan.refuseMisfits(model);
     return plan;
   }
@@ -147,7 +159,8 @@ public final class Plan {
         GptqSpelling.require(planned);
       }
       boolean narrow =
-          model.linears().get(planned.name()) instanceof Dense dense
+          planned.scheme() != null
+              && model.linears().get(planned.name()) instanceof Dense dense
               && dense.matrix().dtype() != DType.F32;
       if (narrow && formats.size() > 1 && formats.contains(OutputFormat.DENSE)) {
         throw EspalierException.usage(
@@ -370,9 +383,39 @@ public final class Plan {
     return formats;
   }
 
+  /**
+   * Returns the format whose form of the linears the run computes with: the sparse one, else one
+   * that holds codes, if there is one.
+   */
+  OutputFormat computesAs() {
+    if (formats.contains(OutputFormat.SPARSE)) {
+      return OutputFormat.SPARSE;
+    }
+    return formats.stream()
+        .filter(format -> format != OutputFormat.DENSE)
+        .findFirst()
+        .orElse(OutputFormat.DENSE);
+  }
+
   /** Returns whether the model computes with dense results: there is no packed format. */
   boolean dense() {
     return formats.equals(List.of(OutputFormat.DENSE));
+  }
+
+  /** Returns how a sparse output stores a linear; empty when that is not smaller, or not asked. */
+  Optional<SparseLayout> sparse(String name) {
+    return Optional.ofNullable(sparse.get(name));
+  }
+
+  /** Returns whether any linear is stored without its zeros. */
+  boolean isSparse() {
+    return !sparse.isEmpty();
+  }
+
+  /** Returns whether a linear is written otherwise than it was stored. */
+  boolean respells(PlannedLinear planned, OutputFormat format) {
+    return planned.isCompressed()
+        || (format == OutputFormat.SPARSE && sparse.containsKey(planned.name()));
   }
 
   /** Returns how many linears are compressed. */

@@ -2,7 +2,6 @@
 package espalier.compress;
 
 import espalier.checkpoint.Checkpoint;
-import espalier.checkpoint.CheckpointWriter;
 import espalier.checkpoint.ShardPlan;
 import espalier.checkpoint.TensorSpec;
 import espalier.internal.Version;
@@ -46,7 +45,7 @@ public record SizePlan(Map<String, Long> files) {
       Model model, Plan plan, OutputFormat format, long shardBytes) {
     Checkpoint source = model.checkpoint();
     OutputSpelling spelling = OutputSpelling.of(format, plan, model, event -> {});
-    Map<String, List<TensorSpec>> spellings = Output.spellings(model, plan, spelling);
+    Map<String, List<TensorSpec>> spellings = Output.spellings(model, plan, format, spelling);
     List<TensorSpec> specs = new ArrayList<>();
     for (String name : source.names()) {
       List<TensorSpec> replacing = spellings.get(name);
@@ -54,7 +53,7 @@ public record SizePlan(Map<String, Long> files) {
     }
     Map<String, Long> files =
         new LinkedHashMap<>(
-            ShardPlan.of(specs, "model", shardBytes, CheckpointWriter.METADATA).sizes());
+            ShardPlan.of(specs, "model", shardBytes, spelling.metadata()).sizes());
     files.put("config.json", bytes(Output.config(model, plan, spelling)));
     files.put(
         "README.md",

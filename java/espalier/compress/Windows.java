@@ -4,6 +4,8 @@ package espalier.compress;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
+import espalier.layer.Sparse;
+import espalier.layer.SparseQuantized;
 import espalier.model.Block;
 
 /**
@@ -18,6 +20,10 @@ final class Windows {
       dense.matrix().forget();
     } else if (linear instanceof Quantized quantized) {
       quantized.codes().forget();
+    } else if (linear instanceof Sparse sparse) {
+      sparse.matrix().forget();
+    } else if (linear instanceof SparseQuantized quantized) {
+      quantized.matrix().forget();
     }
   }
 

@@ -18,6 +18,30 @@ public final class Sparse {
     }
   }
 
+  /** Returns the codes, I8 [rows, columns], 0 where nothing is kept. */
+  public static Tensor codes(Context context, SparseMatrix weight) {
+    Tensor ones = context.allocate(DType.F32, weight.rows(), weight.columns() / weight.group());
+    java.util.stream.LongStream.range(0, ones.elements())
+        .forEach(i -> ones.buffer().putFloat((int) (4 * i), 1f));
+    SparseMatrix unscaled =
+        new SparseMatrix(
+            weight.pattern(),
+            weight.rows(),
+            weight.columns(),
+            weight.places(),
+            weight.rowOffsets(),
+            weight.values(),
+            ones,
+            weight.group());
+    float[] values = expand(context, unscaled).toFloats();
+    Tensor codes = context.allocate(DType.I8, weight.rows(), weight.columns());
+    ByteBuffer bytes = codes.buffer();
+    for (float value : values) {
+      bytes.put((byte) value);
+    }
+    return codes;
+  }
+
   /** Returns the matrix, F32 [rows, columns], in the context's current scope. */
   public static Tensor expand(Context context, SparseMatrix weight) {
     Tensor dense = context.allocate(DType.F32, weight.rows(), weight.columns());

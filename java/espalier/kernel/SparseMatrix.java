@@ -151,6 +151,12 @@ public record SparseMatrix(
     return kept;
   }
 
+  /** Tells the system that pages of a mapped matrix are not needed for now. */
+  public void forget() {
+    places.forget();
+    values.forget();
+  }
+
   /** Returns the bytes of places, offsets and values; scales are the owner's to count. */
   public long storedBytes() {
     return places.sizeBytes()
