@@ -8,6 +8,7 @@
 
 #include "int8_operations.h"
 #include "quantization_operations.h"
+#include "sparse_operations.h"
 #include "transformer_operations.h"
 
 #endif  // ESPALIER_OPERATIONS_H

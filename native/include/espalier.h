@@ -421,6 +421,79 @@ ESP_EXPORT esp_status esp_gptq_solve(esp_context* ctx, int64_t rows, int64_t col
                                      esp_dtype scale_dtype, float* scales, int8_t* zeros,
                                      int8_t* codes) ESP_NOEXCEPT;
 
+// ---- sparse weights
+// -------------------------------------------------------------------------------
+
+// A sparse matrix [rows, cols] in the form in which it is stored ("espalier-sparse", version 1).
+//  BITMASK  places U8 [rows, ceil(cols / 8)]: bit c & 7 (0 = lowest) of byte c >> 3 says that
+//  column
+//           c is kept; pad bits 0. row_offsets I64 [rows]: kept weights in the rows before
+//           (weights, not bytes). values: the kept weights of row after row.
+//  S24      two of every four columns, cols % 4 == 0. places U8 [rows, ceil(cols / 8)]: kept weight
+//           j of a row (j < cols / 2, ascending columns) is column 4 (j / 2) + bits [2 (j & 3), +
+//           2) of byte j >> 2; pad bits 0. row_offsets NULL. values [rows, cols / 2].
+// dtype of values: F32, F16, BF16; I8: signed codes; U8: 4-bit codes + 8, two a byte, the low
+// nibble first, every row begins a byte. A code q of row r, column c stands for scales[r, c /
+// group] * q, scales F32 [rows, cols / group], group divides cols; without codes scales is NULL and
+// group 0. Functions that read such a matrix trust places and row_offsets: esp_sparse_check them
+// once.
+typedef int32_t esp_sparsity;
+enum { ESP_SPARSE_BITMASK = 0, ESP_SPARSE_24 = 1 };
+
+// y[m, rows] = x[m, cols] . W^T + bias[rows] (bias may be NULL), fp32 sums whose order depends on
+// m, rows, cols and the kept count alone. Few rows of x are multiplied straight from the values,
+// many are panels of spmm_f32 or products of a tile expanded once: esp_matmul_sparse_path.
+ESP_EXPORT esp_status esp_matmul_sparse(esp_context* ctx, int64_t m, int64_t rows, int64_t cols,
+                                        const float* x, int64_t ldx, esp_sparsity pattern,
+                                        esp_dtype dtype, const uint8_t* places,
+                                        const int64_t* row_offsets, const void* values,
+                                        const float* scales, int64_t group, const float* bias,
+                                        float* y, int64_t ldy) ESP_NOEXCEPT;
+// How esp_matmul_sparse multiplies such sizes with `kept` weights in all: "direct", "panels" or
+// "expanded", where sparse loses to a dense tile. Static storage.
+ESP_EXPORT const char* esp_matmul_sparse_path(const esp_context* ctx, int64_t m, int64_t rows,
+                                              int64_t cols, esp_sparsity pattern, esp_dtype dtype,
+                                              int64_t kept) ESP_NOEXCEPT;
+// y[rows, cols] (ldy) = the dense matrix, zeros where nothing is kept; scale * code rounded once.
+ESP_EXPORT esp_status esp_sparse_expand(esp_context* ctx, int64_t rows, int64_t cols,
+                                        esp_sparsity pattern, esp_dtype dtype,
+                                        const uint8_t* places, const int64_t* row_offsets,
+                                        const void* values, const float* scales, int64_t group,
+                                        float* y, int64_t ldy) ESP_NOEXCEPT;
+// codes I8 [rows, cols] = the codes of I8 or U8 values, 0 where nothing is kept.
+ESP_EXPORT esp_status esp_sparse_codes(esp_context* ctx, int64_t rows, int64_t cols,
+                                       esp_sparsity pattern, esp_dtype dtype, const uint8_t* places,
+                                       const int64_t* row_offsets, const void* values,
+                                       int8_t* codes) ESP_NOEXCEPT;
+// Writes places, row_offsets (BITMASK; may be NULL for S24) and *kept, their count, of a dense
+// matrix w [rows, cols], ld = cols, dtype F32 or I8 (codes): kept is what mask U8 [rows, cols] has
+// not 0, without a mask every element other than 0 (and -0). w may be NULL with a mask.
+// S24: more than two kept of four is INVALID_ARGUMENT (*kept = the row, places undefined); fewer
+// are filled up with the lowest free columns of the four.
+ESP_EXPORT esp_status esp_sparse_places(esp_context* ctx, int64_t rows, int64_t cols,
+                                        esp_sparsity pattern, esp_dtype dtype, const void* w,
+                                        const uint8_t* mask, uint8_t* places, int64_t* row_offsets,
+                                        int64_t* kept) ESP_NOEXCEPT;
+// Writes the values at `places` of the dense matrix w [rows, cols], ld = cols: F32 for dtypes F32,
+// F16, BF16 (rounded to nearest even, exact for what came from there), I8 codes for I8 and U8.
+ESP_EXPORT esp_status esp_sparse_pack(esp_context* ctx, int64_t rows, int64_t cols,
+                                      esp_sparsity pattern, esp_dtype dtype, const void* w,
+                                      const uint8_t* places, const int64_t* row_offsets,
+                                      void* values) ESP_NOEXCEPT;
+// *row = the first row whose places are not of the form above (pad bits; S24: two places of four
+// not ascending) or whose row_offsets entry is not the count of the rows before; -1 when all are
+// right. *kept = all that is kept; *value_bytes = the length of values of `dtype`.
+ESP_EXPORT esp_status esp_sparse_check(esp_context* ctx, int64_t rows, int64_t cols,
+                                       esp_sparsity pattern, esp_dtype dtype, const uint8_t* places,
+                                       const int64_t* row_offsets, int64_t* row, int64_t* kept,
+                                       int64_t* value_bytes) ESP_NOEXCEPT;
+// y[rows, n] = A[rows, cols] . b[cols, n]; A F32 BITMASK as above. fp32 sums in ascending columns,
+// fused steps.
+ESP_EXPORT esp_status esp_spmm_f32(esp_context* ctx, int64_t rows, int64_t cols, int64_t n,
+                                   const uint8_t* places, const int64_t* row_offsets,
+                                   const float* values, const float* b, int64_t ldb, float* y,
+                                   int64_t ldy) ESP_NOEXCEPT;
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,12 +3,12 @@ package espalier.codec;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import espalier.checkpoint.Checkpoint;
-import espalier.kernel.SparseMatrix;
-import espalier.kernel.SparseMatrix.Kind;
-import espalier.kernel.SparseMatrix.Pattern;
+import espalier.kernel.Sparse.Matrix;
+import espalier.kernel.Sparse.Pattern;
 import espalier.layer.Linear;
 import espalier.layer.Scheme;
 import espalier.layer.Sparse;
+import espalier.layer.SparseKind;
 import espalier.layer.SparseQuantized;
 import espalier.report.EspalierException;
 import espalier.tensor.Context;
@@ -128,11 +128,11 @@ public final class LegacySparse implements LinearReader {
     long[] shape = shape(stored);
     long out = shape[0];
     long in = shape[1];
-    Kind kind = stored.kind(VALUES);
+    SparseKind kind = stored.kind(VALUES);
     Tensor places;
     Tensor offsets = null;
     if (pattern == Pattern.BITMASK) {
-      stored.requireBitmask(MASK, OFFSETS, VALUES, out, in, kind);
+      stored.requireBitmask(context, MASK, OFFSETS, VALUES, out, in, kind);
       places = checkpoint.get(module + MASK);
       offsets = checkpoint.get(module + OFFSETS);
     } else {
@@ -145,7 +145,7 @@ public final class LegacySparse implements LinearReader {
     Tensor values = checkpoint.get(module + VALUES);
     if (!kind.isCode()) {
       return new Sparse(
-          new SparseMatrix(pattern, out, in, places, offsets, values, null, 0), bias);
+          new Matrix(pattern, out, in, places, offsets, values, null, 0), bias);
     }
     if (scheme == null || !SparseQuantized.canHold(scheme) || scheme.bits() <= 4) {
       throw EspalierException.unsupported(
@@ -163,7 +163,7 @@ public final class LegacySparse implements LinearReader {
     Tensor scales = stored.scales(context, SCALE, out, in / scheme.group(in));
     return new SparseQuantized(
         scheme,
-        new SparseMatrix(pattern, out, in, places, offsets, values, scales, scheme.group(in)),
+        new Matrix(pattern, out, in, places, offsets, values, scales, scheme.group(in)),
         checkpoint.get(module + SCALE).dtype(),
         bias);
   }

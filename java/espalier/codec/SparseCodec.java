@@ -4,14 +4,14 @@ package espalier.codec;
 import espalier.checkpoint.Checkpoint;
 import espalier.kernel.Convert;
 import espalier.kernel.Quantize;
-import espalier.kernel.SparseMatrix;
-import espalier.kernel.SparseMatrix.Kind;
-import espalier.kernel.SparseMatrix.Pattern;
+import espalier.kernel.Sparse.Matrix;
+import espalier.kernel.Sparse.Pattern;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
 import espalier.layer.Scheme;
 import espalier.layer.Sparse;
+import espalier.layer.SparseKind;
 import espalier.layer.SparseQuantized;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
@@ -106,7 +106,7 @@ public final class SparseCodec implements LinearReader {
       String module,
       Pattern pattern,
       long in,
-      Kind kind,
+      SparseKind kind,
       Scheme scheme,
       Tensor bias) {
     SparseTensors stored = new SparseTensors(checkpoint, module);
@@ -118,24 +118,24 @@ public final class SparseCodec implements LinearReader {
     long out = places.dimension(0);
     Tensor offsets = null;
     if (pattern == Pattern.BITMASK) {
-      stored.requireBitmask(BITMASK, OFFSETS, VALUES, out, in, kind);
+      stored.requireBitmask(context, BITMASK, OFFSETS, VALUES, out, in, kind);
       offsets = checkpoint.get(module + OFFSETS);
     } else {
       if (in % 4 != 0) {
         throw stored.malformed(POSITIONS, "for " + in + " columns", "a multiple of 4");
       }
-      stored.shaped(VALUES, kind.dtype(), out, kind == Kind.INT4 ? (in + 3) / 4 : in / 2);
-      stored.requirePositions(POSITIONS, out, in);
+      stored.shaped(VALUES, kind.dtype(), out, kind.elements(in / 2));
+      stored.requirePositions(context, POSITIONS, out, in, kind);
     }
     Tensor values = checkpoint.get(module + VALUES);
     if (scheme == null) {
       return new Sparse(
-          new SparseMatrix(pattern, out, in, places, offsets, values, null, 0), bias);
+          new Matrix(pattern, out, in, places, offsets, values, null, 0), bias);
     }
     Tensor scales = stored.scales(context, SCALE, out, in / scheme.group(in));
     return new SparseQuantized(
         scheme,
-        new SparseMatrix(
+        new Matrix(
             pattern, out, in, places, offsets, values, scales, scheme.group(in)),
         checkpoint.get(module + SCALE).dtype(),
         bias);
@@ -157,17 +157,12 @@ public final class SparseCodec implements LinearReader {
               context, quantized.codes(), quantized.scheme().bits(), quantized.inFeatures());
       return new SparseQuantized(
           quantized.scheme(),
-          new SparsePacking(context, layout, codes).pack(quantized.scales()),
+          new SparsePacking(context, layout).pack(codes, quantized.scales()),
           layout.scaleType(),
           quantized.bias());
     }
-    Dense dense = (Dense) linear;
-    boolean asStored = !dense.inOut() && dense.matrix().dtype() == layout.kind().dtype();
-    Tensor matrix =
-        asStored
-            ? dense.matrix()
-            : Convert.fromFloat(context, dense.weight(context), layout.kind().dtype());
-    return new Sparse(new SparsePacking(context, layout, matrix).pack(null), dense.bias());
+    return new Sparse(
+        new SparsePacking(context, layout).pack(linear.weight(context), null), linear.bias());
   }
 
   /**
@@ -176,7 +171,8 @@ public final class SparseCodec implements LinearReader {
    */
   public static Linear expanded(Context context, Linear linear) {
     if (linear instanceof SparseQuantized sparse) {
-      Tensor codes = espalier.kernel.Sparse.codes(context, sparse.matrix());
+      Tensor codes = context.allocate(DType.I8, sparse.outFeatures(), sparse.inFeatures());
+      espalier.kernel.Sparse.codes(context, sparse.matrix(), codes);
       return new Quantized(
           sparse.scheme(),
           sparse.inFeatures(),
@@ -198,7 +194,7 @@ public final class SparseCodec implements LinearReader {
 
   /** Returns a module's tensors by full name, without its bias. */
   public static Map<String, Tensor> encode(Context context, String module, Linear linear) {
-    SparseMatrix matrix =
+    Matrix matrix =
         linear instanceof Sparse sparse ? sparse.matrix() : ((SparseQuantized) linear).matrix();
     Map<String, Tensor> tensors = new LinkedHashMap<>();
     tensors.put(module + firstPlaces(matrix.pattern()), matrix.places());

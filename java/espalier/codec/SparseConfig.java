@@ -5,10 +5,10 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.checkpoint.Checkpoint;
 import espalier.internal.Json;
-import espalier.kernel.SparseMatrix.Kind;
-import espalier.kernel.SparseMatrix.Pattern;
+import espalier.kernel.Sparse.Pattern;
 import espalier.layer.Activations;
 import espalier.layer.Scheme;
+import espalier.layer.SparseKind;
 import espalier.report.EspalierException;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -49,7 +49,7 @@ public final class SparseConfig {
    * @param scheme of codes, null for floating-point values
    * @param format of the codec where the pattern is null
    */
-  record Module(Pattern pattern, long columns, Kind kind, Scheme scheme, String format) {}
+  record Module(Pattern pattern, long columns, SparseKind kind, Scheme scheme, String format) {}
 
   private final String place;
   private final Map<String, Module> modules = new LinkedHashMap<>();
@@ -133,12 +133,12 @@ public final class SparseConfig {
     }
     Pattern known =
         Arrays.stream(Pattern.values())
-            .filter(p -> p.text().equals(pattern))
+            .filter(p -> text(p).equals(pattern))
             .findFirst()
             .orElseThrow(() -> unknown(module, "pattern", "bitmask, 2:4 or dense"));
     String values = module.json().path("values").asText("");
-    Kind kind =
-        Arrays.stream(Kind.values())
+    SparseKind kind =
+        Arrays.stream(SparseKind.values())
             .filter(k -> k.text().equals(values))
             .findFirst()
             .orElseThrow(
@@ -147,8 +147,8 @@ public final class SparseConfig {
                         module,
                         "values",
                         "one of "
-                            + Arrays.stream(Kind.values())
-                                .map(Kind::text)
+                            + Arrays.stream(SparseKind.values())
+                                .map(SparseKind::text)
                                 .collect(Collectors.joining(", "))));
     int columns = module.integer("columns");
     Scheme scheme = kind.isCode() ? scheme(module) : null;
@@ -199,6 +199,11 @@ public final class SparseConfig {
     return module;
   }
 
+  /** Returns the name of a pattern in configs and reports. */
+  public static String text(Pattern pattern) {
+    return pattern == Pattern.BITMASK ? "bitmask" : "2:4";
+  }
+
   /** Returns an empty block to be filled by {@link #put}. */
   public static ObjectNode empty() {
     ObjectNode root = Json.STRICT.createObjectNode();
@@ -210,7 +215,7 @@ public final class SparseConfig {
   /** Adds a module in a sparse layout; the scheme is null for floating-point values. */
   public static void put(ObjectNode block, String module, SparseLayout layout, Scheme scheme) {
     ObjectNode node = ((ObjectNode) block.get("modules")).putObject(module);
-    node.put("pattern", layout.pattern().text());
+    node.put("pattern", text(layout.pattern()));
     node.put("columns", layout.in());
     node.put("values", layout.kind().text());
     if (scheme != null) {

@@ -2,16 +2,16 @@
 package espalier.codec;
 
 import espalier.checkpoint.TensorSpec;
-import espalier.kernel.SparseMatrix.Kind;
-import espalier.kernel.SparseMatrix.Pattern;
+import espalier.kernel.Sparse;
+import espalier.kernel.Sparse.Pattern;
 import espalier.layer.Scheme;
+import espalier.layer.SparseKind;
 import espalier.layer.SparseQuantized;
 import espalier.tensor.DType;
 import espalier.tensor.Shape;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.Stream;
 
 /**
  * The tensors of one sparse linear, to the byte, before its weights are known.
@@ -34,7 +34,7 @@ import java.util.stream.Stream;
  * @param scaleType of the stored scales, null for none
  */
 public record SparseLayout(
-    Pattern pattern, Kind kind, long out, long in, long units, long group, DType scaleType) {
+    Pattern pattern, SparseKind kind, long out, long in, long units, long group, DType scaleType) {
   /**
    * Returns the smallest layout of a floating-point matrix, if one is smaller than the matrix.
    *
@@ -43,7 +43,7 @@ public record SparseLayout(
    */
   public static Optional<SparseLayout> smallest(
       DType type, long out, long in, long kept, boolean twoOfFour) {
-    return smallest(Kind.of(type), out, in, kept, twoOfFour, 0, null, type.bytes(out * in));
+    return smallest(SparseKind.of(type), out, in, kept, twoOfFour, 0, null, type.bytes(out * in));
   }
 
   /**
@@ -60,7 +60,7 @@ public record SparseLayout(
       long denseBytes) {
     return SparseQuantized.canHold(scheme)
         ? smallest(
-            SparseQuantized.kind(scheme),
+            SparseKind.of(scheme),
             out,
             in,
             kept,
@@ -72,7 +72,7 @@ public record SparseLayout(
   }
 
   private static Optional<SparseLayout> smallest(
-      Kind kind,
+      SparseKind kind,
       long out,
       long in,
       long kept,
@@ -83,12 +83,11 @@ public record SparseLayout(
     List<SparseLayout> fitting = new ArrayList<>();
     // 2:4 first: of equals it is the one that kernels read faster.
     if (twoOfFour && in % 4 == 0) {
-      long width = kind == Kind.INT4 ? (in + 3) / 4 : in / 2;
-      fitting.add(
-          new SparseLayout(Pattern.TWO_OF_FOUR, kind, out, in, out * width, group, scaleType));
+      long units = out * kind.elements(in / 2);
+      fitting.add(new SparseLayout(Pattern.TWO_OF_FOUR, kind, out, in, units, group, scaleType));
     }
-    long most = kind == Kind.INT4 ? out * ((in + 1) / 2) : out * in;
-    long units = kind == Kind.INT4 ? Math.min(most, (kept + out) / 2) : kept;
+    long most = out * kind.elements(in);
+    long units = kind == SparseKind.INT4 ? Math.min(most, (kept + out) / 2) : kept;
     fitting.add(new SparseLayout(Pattern.BITMASK, kind, out, in, units, group, scaleType));
     SparseLayout best = fitting.get(0);
     for (SparseLayout each : fitting) {
@@ -107,28 +106,27 @@ public record SparseLayout(
     return 8.0 * bytes() / ((double) out * in);
   }
 
+  /** Returns the dimensions of the values. */
+  long[] valueShape() {
+    return pattern == Pattern.BITMASK
+        ? new long[] {units}
+        : new long[] {out, kind.elements(in / 2)};
+  }
+
   /** Returns the tensors of a module, without its bias. */
   public List<TensorSpec> specs(String module) {
-    Shape bytes = Shape.of(out, (in + 7) / 8);
-    TensorSpec scales =
-        group == 0
-            ? null
-            : new TensorSpec(module + SparseCodec.SCALE, scaleType, Shape.of(out, in / group));
-    if (pattern == Pattern.TWO_OF_FOUR) {
-      return Stream.of(
-              new TensorSpec(module + SparseCodec.POSITIONS, DType.U8, bytes),
-              new TensorSpec(
-                  module + SparseCodec.VALUES, kind.dtype(), Shape.of(out, units / Math.max(1, out))),
-              scales)
-          .filter(spec -> spec != null)
-          .toList();
+    List<TensorSpec> specs = new ArrayList<>();
+    boolean bitmask = pattern == Pattern.BITMASK;
+    String places = bitmask ? SparseCodec.BITMASK : SparseCodec.POSITIONS;
+    specs.add(new TensorSpec(module + places, DType.U8, Shape.of(out, Sparse.placeBytes(in))));
+    if (bitmask) {
+      specs.add(new TensorSpec(module + SparseCodec.OFFSETS, DType.I64, Shape.of(out)));
     }
-    return Stream.of(
-            new TensorSpec(module + SparseCodec.BITMASK, DType.U8, bytes),
-            new TensorSpec(module + SparseCodec.OFFSETS, DType.I64, Shape.of(out)),
-            new TensorSpec(module + SparseCodec.VALUES, kind.dtype(), Shape.of(units)),
-            scales)
-        .filter(spec -> spec != null)
-        .toList();
+    specs.add(
+        new TensorSpec(module + SparseCodec.VALUES, kind.dtype(), Shape.of(valueShape())));
+    if (group > 0) {
+      specs.add(new TensorSpec(module + SparseCodec.SCALE, scaleType, Shape.of(out, in / group)));
+    }
+    return specs;
   }
 }

@@ -6,7 +6,7 @@ import espalier.codec.SparseLayout;
 import espalier.kernel.Eager;
 import espalier.kernel.Ops;
 import espalier.kernel.ScaleType;
-import espalier.kernel.SparseMatrix;
+import espalier.kernel.Sparse.Matrix;
 import espalier.kernel.Variants;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
@@ -339,7 +339,7 @@ public final class Compression implements AutoCloseable {
     }
     try (Context.Scope scope = context.scope()) {
       Linear compact = SparseCodec.compacted(context, layout, linear);
-      SparseMatrix matrix =
+      Matrix matrix =
           compact instanceof Sparse sparse ? sparse.matrix() : ((SparseQuantized) compact).matrix();
       for (Tensor made : Arrays.asList(matrix.places(), matrix.rowOffsets(), matrix.values())) {
         if (made != null) {

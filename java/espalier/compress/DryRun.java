@@ -4,6 +4,7 @@ package espalier.compress;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.checkpoint.TensorSpec;
+import espalier.codec.SparseConfig;
 import espalier.codec.SparseLayout;
 import espalier.internal.Json;
 import espalier.layer.Scheme;
@@ -47,7 +48,7 @@ public final class DryRun {
 
     String scheme() {
       String scheme = linear.scheme() == null ? "" : linear.scheme().toString();
-      return stored == null ? scheme : (scheme + " " + stored.pattern().text()).strip();
+      return stored == null ? scheme : (scheme + " " + SparseConfig.text(stored.pattern())).strip();
     }
   }
 
@@ -154,7 +155,7 @@ public final class DryRun {
               .put("scheme", row.scheme())
               .put("bits_per_weight", row.bitsPerWeight());
       if (row.stored() != null) {
-        node.put("stored", row.stored().pattern().text());
+        node.put("stored", SparseConfig.text(row.stored().pattern()));
       }
     }
     ArrayNode left = root.putArray("left_alone");

@@ -3,7 +3,7 @@ package espalier.compress;
 
 import espalier.checkpoint.TensorSpec;
 import espalier.codec.SparseLayout;
-import espalier.kernel.SparseMatrix.Pattern;
+import espalier.kernel.Sparse.Pattern;
 import espalier.layer.Census;
 import espalier.model.Model;
 import espalier.report.Event;

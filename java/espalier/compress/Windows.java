@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
+import espalier.kernel.Sparse.Matrix;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
@@ -21,10 +22,15 @@ final class Windows {
     } else if (linear instanceof Quantized quantized) {
       quantized.codes().forget();
     } else if (linear instanceof Sparse sparse) {
-      sparse.matrix().forget();
+      forget(sparse.matrix());
     } else if (linear instanceof SparseQuantized quantized) {
-      quantized.matrix().forget();
+      forget(quantized.matrix());
     }
+  }
+
+  private static void forget(Matrix matrix) {
+    matrix.places().forget();
+    matrix.values().forget();
   }
 
   static void forget(Block block) {

@@ -459,4 +459,106 @@ public final class Abi {
       @Cast("float*") long scales,
       @Cast("int8_t*") long zeros,
       @Cast("int8_t*") long codes);
+
+  // ---- sparse weights
+
+  public static native int esp_matmul_sparse(
+      @Cast("esp_context*") long ctx,
+      long m,
+      long rows,
+      long cols,
+      @Cast("const float*") long x,
+      long ldx,
+      int pattern,
+      int dtype,
+      @Cast("const uint8_t*") long places,
+      @Cast("const int64_t*") long rowOffsets,
+      @Cast("const void*") long values,
+      @Cast("const float*") long scales,
+      long group,
+      @Cast("const float*") long bias,
+      @Cast("float*") long y,
+      long ldy);
+
+  public static native String esp_matmul_sparse_path(
+      @Cast("const esp_context*") long ctx,
+      long m,
+      long rows,
+      long cols,
+      int pattern,
+      int dtype,
+      long kept);
+
+  public static native int esp_sparse_expand(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      int pattern,
+      int dtype,
+      @Cast("const uint8_t*") long places,
+      @Cast("const int64_t*") long rowOffsets,
+      @Cast("const void*") long values,
+      @Cast("const float*") long scales,
+      long group,
+      @Cast("float*") long y,
+      long ldy);
+
+  public static native int esp_sparse_codes(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      int pattern,
+      int dtype,
+      @Cast("const uint8_t*") long places,
+      @Cast("const int64_t*") long rowOffsets,
+      @Cast("const void*") long values,
+      @Cast("int8_t*") long codes);
+
+  public static native int esp_sparse_places(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      int pattern,
+      int dtype,
+      @Cast("const void*") long w,
+      @Cast("const uint8_t*") long mask,
+      @Cast("uint8_t*") long places,
+      @Cast("int64_t*") long rowOffsets,
+      @Cast("int64_t*") long kept);
+
+  public static native int esp_sparse_pack(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      int pattern,
+      int dtype,
+      @Cast("const void*") long w,
+      @Cast("const uint8_t*") long places,
+      @Cast("const int64_t*") long rowOffsets,
+      @Cast("void*") long values);
+
+  public static native int esp_sparse_check(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      int pattern,
+      int dtype,
+      @Cast("const uint8_t*") long places,
+      @Cast("const int64_t*") long rowOffsets,
+      @Cast("int64_t*") long row,
+      @Cast("int64_t*") long kept,
+      @Cast("int64_t*") long valueBytes);
+
+  public static native int esp_spmm_f32(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      long n,
+      @Cast("const uint8_t*") long places,
+      @Cast("const int64_t*") long rowOffsets,
+      @Cast("const float*") long values,
+      @Cast("const float*") long b,
+      long ldb,
+      @Cast("float*") long y,
+      long ldy);
 }

@@ -66,7 +66,7 @@ public record Eager(Context context, boolean roundsInputs) implements Ops {
   }
 
   @Override
-  public Tensor sparse(Tensor x, SparseMatrix weight, Tensor bias) {
+  public Tensor sparse(Tensor x, Sparse.Matrix weight, Tensor bias) {
     Tensor y = floats(x.dimension(0), weight.rows());
     Sparse.multiply(context, x, weight, bias, y);
     return y;

@@ -62,7 +62,7 @@ public interface Ops {
       Tensor x, int bits, Tensor codes, Tensor scales, Tensor zeros, long group, Tensor bias);
 
   /** Returns x · Wᵀ + bias from kept weights; bias may be null. */
-  Tensor sparse(Tensor x, SparseMatrix weight, Tensor bias);
+  Tensor sparse(Tensor x, Sparse.Matrix weight, Tensor bias);
 
   /** Returns x / √(mean(x²) + eps) · weight over every row of width |weight|. */
   Tensor rmsNorm(Tensor x, Tensor weight, float eps);

@@ -59,7 +59,7 @@ public record Tapped(Ops ops, BiConsumer<String, Tensor> listener) implements Op
   }
 
   @Override
-  public Tensor sparse(Tensor x, SparseMatrix weight, Tensor bias) {
+  public Tensor sparse(Tensor x, Sparse.Matrix weight, Tensor bias) {
     return ops.sparse(x, weight, bias);
   }
 

@@ -2,7 +2,7 @@
 package espalier.layer;
 
 import espalier.kernel.Ops;
-import espalier.kernel.SparseMatrix;
+import espalier.kernel.Sparse.Matrix;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
@@ -14,9 +14,9 @@ import espalier.tensor.Tensor;
  * @param matrix [out, in], with BF16, F16 or F32 values
  * @param bias F32 [out], or null
  */
-public record Sparse(SparseMatrix matrix, Tensor bias) implements Linear {
+public record Sparse(Matrix matrix, Tensor bias) implements Linear {
   public Sparse {
-    if (matrix.kind().isCode()) {
+    if (SparseKind.of(matrix.values().dtype()).isCode()) {
       throw new IllegalArgumentException("values are codes of a quantized matrix");
     }
   }
@@ -43,12 +43,25 @@ public record Sparse(SparseMatrix matrix, Tensor bias) implements Linear {
 
   @Override
   public Tensor weight(Context context) {
-    return espalier.kernel.Sparse.expand(context, matrix);
+    return expanded(context, matrix);
+  }
+
+  /** Returns a matrix with its zeros in place, F32 [rows, columns], in the current scope. */
+  static Tensor expanded(Context context, Matrix matrix) {
+    Tensor dense = context.allocate(DType.F32, matrix.rows(), matrix.columns());
+    espalier.kernel.Sparse.expand(context, matrix, dense);
+    return dense;
+  }
+
+  /** Returns the bits of places, offsets and values. */
+  static double storedBits(Matrix matrix) {
+    long offsets = matrix.rowOffsets() == null ? 0 : matrix.rowOffsets().sizeBytes();
+    return 8.0 * (matrix.places().sizeBytes() + offsets + matrix.values().sizeBytes());
   }
 
   @Override
   public double bitsPerWeight() {
-    return 8.0 * matrix.storedBytes() / (matrix.rows() * (double) matrix.columns());
+    return storedBits(matrix) / ((double) matrix.rows() * matrix.columns());
   }
 
   @Override

@@ -3,7 +3,7 @@ package espalier.layer;
 
 import espalier.kernel.Convert;
 import espalier.kernel.Ops;
-import espalier.kernel.SparseMatrix;
+import espalier.kernel.Sparse.Matrix;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
@@ -17,22 +17,17 @@ import espalier.tensor.Tensor;
  * @param scaleType the type the scales are stored in: F32, F16 or BF16
  * @param bias F32 [out], or null
  */
-public record SparseQuantized(Scheme scheme, SparseMatrix matrix, DType scaleType, Tensor bias)
+public record SparseQuantized(Scheme scheme, Matrix matrix, DType scaleType, Tensor bias)
     implements Linear {
   public SparseQuantized {
-    if (!canHold(scheme) || matrix.kind() != kind(scheme)) {
-      throw new IllegalArgumentException(scheme + " stored as " + matrix.kind());
+    if (!canHold(scheme) || matrix.values().dtype() != SparseKind.of(scheme).dtype()) {
+      throw new IllegalArgumentException(scheme + " stored as " + matrix.values().dtype());
     }
   }
 
   /** Returns whether linears of this scheme have a sparse form: 0 must be code 0. */
   public static boolean canHold(Scheme scheme) {
     return scheme.symmetric() && scheme.activations() == Activations.FLOAT;
-  }
-
-  /** Returns how codes of this scheme are stored. */
-  public static SparseMatrix.Kind kind(Scheme scheme) {
-    return scheme.bits() <= 4 ? SparseMatrix.Kind.INT4 : SparseMatrix.Kind.INT8;
   }
 
   @Override
@@ -52,7 +47,7 @@ public record SparseQuantized(Scheme scheme, SparseMatrix matrix, DType scaleTyp
 
   @Override
   public Tensor weight(Context context) {
-    return espalier.kernel.Sparse.expand(context, matrix);
+    return Sparse.expanded(context, matrix);
   }
 
   /** Returns the scales in the type they are stored in, in the context's current scope. */
@@ -64,8 +59,8 @@ public record SparseQuantized(Scheme scheme, SparseMatrix matrix, DType scaleTyp
 
   @Override
   public double bitsPerWeight() {
-    double bits = 8.0 * matrix.storedBytes() + matrix.scales().elements() * scaleType.bits();
-    return bits / (matrix.rows() * (double) matrix.columns());
+    double scales = (double) matrix.scales().elements() * scaleType.bits();
+    return (Sparse.storedBits(matrix) + scales) / ((double) matrix.rows() * matrix.columns());
   }
 
   @Override
