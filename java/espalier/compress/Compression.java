@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
-import espalier.codec.SparseCodec;
-import espalier.codec.SparseLayout;
 import espalier.kernel.Eager;
 import espalier.kernel.Ops;
 import espalier.kernel.ScaleType;
-import espalier.kernel.Sparse.Matrix;
 import espalier.kernel.Variants;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
-import espalier.layer.Sparse;
-import espalier.layer.SparseQuantized;
 import espalier.model.Block;
 import espalier.model.Model;
 import espalier.model.Step;
@@ -28,7 +23,6 @@ import espalier.tensor.Storage;
 import espalier.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
@@ -50,6 +44,7 @@ public final class Compression implements AutoCloseable {
   private final Listener listener;
   private final Ops ops;
   private final List<Storage> owned = new ArrayList<>();
+  private final Compaction compaction;
   private MemoryPlan memory;
   private Path spillFolder;
   private int[] witnessIds;
@@ -67,6 +62,7 @@ public final class Compression implements AutoCloseable {
     // Inputs stay as they are while statistics are measured, as llm-compressor does it: the Hessian
     // is that of the unrounded inputs, whatever becomes of them when the model runs.
     this.ops = new Eager(context, false);
+    this.compaction = new Compaction(context, plan, owned);
   }
 
   /**
@@ -239,7 +235,7 @@ public final class Compression implements AutoCloseable {
   private void compress(Block block, Step step, Statistics statistics, Sink sink) {
     for (String name : step.linears()) {
       Linear linear = block.linears().get(name);
-      Linear result = compacted(name, compress(plan.of(name), linear, statistics));
+      Linear result = compress(plan.of(name), linear, statistics);
       if (result != linear) {
         block.swap(name, result);
       }
@@ -262,7 +258,7 @@ public final class Compression implements AutoCloseable {
                 () -> samples.forEachResidual(hidden -> target.add(model.headInput(ops, hidden))));
       }
       Linear linear = model.head();
-      Linear result = compacted(Plan.HEAD, compress(planned, linear, statistics));
+      Linear result = compress(planned, linear, statistics);
       if (result != linear) {
         model.swapHead(result);
       }
@@ -273,13 +269,15 @@ public final class Compression implements AutoCloseable {
   private Linear compress(PlannedLinear planned, Linear linear, Statistics statistics) {
     listener.checkCancelled();
     if (!planned.isCompressed()) {
+      Linear stored = compaction.of(planned.name(), linear);
       report.row(
           LinearRow.untouched(
-              planned.name(),
-              planned.reason(),
-              planned.out() * planned.in(),
-              bitsPerWeight(planned.name(), linear)));
-      return linear;
+                  planned.name(),
+                  planned.reason(),
+                  planned.out() * planned.in(),
+                  stored.bitsPerWeight())
+              .with(compaction.sparsity(planned, stored)));
+      return stored;
     }
     long start = System.nanoTime();
     if (statistics != null) {
@@ -299,9 +297,9 @@ public final class Compression implements AutoCloseable {
                   planned.name(),
                   () -> new Panels(planned, linear, scaleType, statistics, context).solve(rows));
       Windows.forget(linear);
-      Linear kept = keep(scope, result.quantized(), linear);
       double seconds = (System.nanoTime() - start) / 1e9;
-      record(planned, result, seconds);
+      Linear kept = compaction.of(planned.name(), keep(scope, result.quantized(), linear));
+      record(planned, result, kept, seconds);
       return kept;
     }
   }
@@ -327,54 +325,27 @@ public final class Compression implements AutoCloseable {
         result.bias());
   }
 
-  private double bitsPerWeight(String name, Linear linear) {
-    return plan.sparse(name).map(SparseLayout::bitsPerWeight).orElseGet(linear::bitsPerWeight);
-  }
-
-  /** Returns the form without zeros where that is what is written; frees what it replaces. */
-  private Linear compacted(String name, Linear linear) {
-    SparseLayout layout = plan.sparse(name).orElse(null);
-    if (layout == null) {
-      return linear;
-    }
-    try (Context.Scope scope = context.scope()) {
-      Linear compact = SparseCodec.compacted(context, layout, linear);
-      Matrix matrix =
-          compact instanceof Sparse sparse ? sparse.matrix() : ((SparseQuantized) compact).matrix();
-      for (Tensor made : Arrays.asList(matrix.places(), matrix.rowOffsets(), matrix.values())) {
-        if (made != null) {
-          outlive(scope, made);
-        }
-      }
-      Storage replaced =
-          linear instanceof Quantized quantized
-              ? quantized.codes().storage()
-              : ((Dense) linear).matrix().storage();
-      if (owned.remove(replaced)) {
-        replaced.close();
-      }
-      return compact;
-    }
-  }
-
   private Tensor outlive(Context.Scope scope, Tensor tensor) {
     scope.release(tensor);
     owned.add(tensor.storage());
     return tensor;
   }
 
-  private void record(PlannedLinear planned, LinearResult result, double seconds) {
+  private void record(
+      PlannedLinear planned, LinearResult result, Linear kept, double seconds) {
+    boolean sparse = plan.sparse(planned.name()).isPresent();
     report.row(
         new LinearRow(
             planned.name(),
             planned.method().name(),
             planned.scheme().toString(),
             planned.out() * planned.in(),
-            bitsPerWeight(planned.name(), result.linear()),
+            (sparse ? kept : result.linear()).bitsPerWeight(),
             result.relativeError(),
             result.nearestError(),
             seconds,
-            Variants.preferred(planned.method().operation()).orElse(null)));
+            Variants.preferred(planned.method().operation()).orElse(null),
+            compaction.sparsity(planned, kept)));
     result.events().forEach(report::event);
     lastResult =
         String.format(Locale.ROOT, "error %.3g %s", result.relativeError(), planned.name());

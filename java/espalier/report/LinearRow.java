@@ -17,6 +17,7 @@ import java.util.regex.Pattern;
  * @param nearestError the same for plain rounding to nearest, for comparison; NaN when not measured
  * @param seconds wall time of its solve
  * @param variant the kernel row that solved it, as {@code operation/row}; null when not known
+ * @param sparsity its zeros; null when they were not counted
  */
 public record LinearRow(
     String name,
@@ -27,13 +28,53 @@ public record LinearRow(
     double relativeError,
     double nearestError,
     double seconds,
-    String variant) {
+    String variant,
+    Sparsity sparsity) {
   private static final Pattern BLOCK = Pattern.compile("(.*?\\.\\d+)\\..*");
+
+  /** Makes the row of a linear whose zeros were not counted. */
+  public LinearRow(
+      String name,
+      String method,
+      String scheme,
+      long parameters,
+      double bitsPerWeight,
+      double relativeError,
+      double nearestError,
+      double seconds,
+      String variant) {
+    this(
+        name,
+        method,
+        scheme,
+        parameters,
+        bitsPerWeight,
+        relativeError,
+        nearestError,
+        seconds,
+        variant,
+        null);
+  }
 
   /** Makes the row of a linear that is left alone. */
   public static LinearRow untouched(
       String name, String reason, long parameters, double bitsPerWeight) {
     return new LinearRow(name, "none", reason, parameters, bitsPerWeight, 0, 0, 0, null);
+  }
+
+  /** Returns the same with what is known of its zeros. */
+  public LinearRow with(Sparsity zeros) {
+    return new LinearRow(
+        name,
+        method,
+        scheme,
+        parameters,
+        bitsPerWeight,
+        relativeError,
+        nearestError,
+        seconds,
+        variant,
+        zeros);
   }
 
   @JsonIgnore // follows from the method
