@@ -117,8 +117,7 @@ record Inspection(
           .model()
           .linears()
           .forEach(
-              (name, linear) ->
-                  forms.add(LinearForm.of(opened.context(), name, linear, counted)));
+              (name, linear) -> forms.add(LinearForm.of(opened.context(), name, linear, counted)));
       List<Event> all = new ArrayList<>(events);
       opened.model().events().stream().filter(event -> !all.contains(event)).forEach(all::add);
       return new Inspection(
@@ -267,8 +266,7 @@ record Inspection(
         linears.stream().mapToDouble(l -> l.bitsPerWeight() * l.out() * l.in()).sum() / weights;
     double kept =
         linears.stream()
-            .mapToDouble(
-                l -> counted ? l.census().nonZeros() : l.stored() * l.out() * l.in())
+            .mapToDouble(l -> counted ? l.census().nonZeros() : l.stored() * l.out() * l.in())
             .sum();
     out.println(
         String.format(

@@ -93,8 +93,7 @@ public final class Codecs {
     if (stated && modules == null) {
       readGroups(quantization);
     }
-    this.quantized =
-        sparse != null || modules != null || legacy != null || !groups.isEmpty();
+    this.quantized = sparse != null || modules != null || legacy != null || !groups.isEmpty();
   }
 
   /**

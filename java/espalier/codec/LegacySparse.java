@@ -77,7 +77,10 @@ public final class LegacySparse implements LinearReader {
       }
       default ->
           throw EspalierException.unsupported(
-              quantization.place() + "sparsity_config.format " + stated + " cannot be read by this version",
+              quantization.place()
+                  + "sparsity_config.format "
+                  + stated
+                  + " cannot be read by this version",
               "Use sparse-bitmask, sparse-24-bitmask or a dense checkpoint.");
     }
   }
@@ -144,8 +147,7 @@ public final class LegacySparse implements LinearReader {
     }
     Tensor values = checkpoint.get(module + VALUES);
     if (!kind.isCode()) {
-      return new Sparse(
-          new Matrix(pattern, out, in, places, offsets, values, null, 0), bias);
+      return new Sparse(new Matrix(pattern, out, in, places, offsets, values, null, 0), bias);
     }
     if (scheme == null || !SparseQuantized.canHold(scheme) || scheme.bits() <= 4) {
       throw EspalierException.unsupported(

@@ -38,9 +38,10 @@ import java.util.Map;
  * codes    module.weight_scale  F32 | F16 | BF16 [N, K/group]; W = scale · code
  * </pre>
  *
- * N = out, K = in features; {@code module.bias} stays as it is. A kept weight may be 0: so a file has
- * the size that was planned. Version and modules stand in config.json, see {@link SparseConfig}; the
- * version also in {@code __metadata__} of every weight file, under {@link SparseConfig#KEY}.
+ * N = out, K = in features; {@code module.bias} stays as it is. A kept weight may be 0: so a file
+ * has the size that was planned. Version and modules stand in config.json, see {@link
+ * SparseConfig}; the version also in {@code __metadata__} of every weight file, under {@link
+ * SparseConfig#KEY}.
  */
 public final class SparseCodec implements LinearReader {
   static final String BITMASK = ".bitmask";
@@ -91,7 +92,14 @@ public final class SparseCodec implements LinearReader {
       Context context, Checkpoint checkpoint, String module, Scheme scheme, Tensor bias) {
     SparseConfig.Module stated = config.module(module);
     return decode(
-        context, checkpoint, module, stated.pattern(), stated.columns(), stated.kind(), scheme, bias);
+        context,
+        checkpoint,
+        module,
+        stated.pattern(),
+        stated.columns(),
+        stated.kind(),
+        scheme,
+        bias);
   }
 
   /**
@@ -129,14 +137,12 @@ public final class SparseCodec implements LinearReader {
     }
     Tensor values = checkpoint.get(module + VALUES);
     if (scheme == null) {
-      return new Sparse(
-          new Matrix(pattern, out, in, places, offsets, values, null, 0), bias);
+      return new Sparse(new Matrix(pattern, out, in, places, offsets, values, null, 0), bias);
     }
     Tensor scales = stored.scales(context, SCALE, out, in / scheme.group(in));
     return new SparseQuantized(
         scheme,
-        new Matrix(
-            pattern, out, in, places, offsets, values, scales, scheme.group(in)),
+        new Matrix(pattern, out, in, places, offsets, values, scales, scheme.group(in)),
         checkpoint.get(module + SCALE).dtype(),
         bias);
   }
@@ -166,8 +172,8 @@ public final class SparseCodec implements LinearReader {
   }
 
   /**
-   * Returns a sparse linear with its zeros in place, as {@link Dense} in the type of its values or as
-   * {@link Quantized}, in the context's current scope; any other linear as it is.
+   * Returns a sparse linear with its zeros in place, as {@link Dense} in the type of its values or
+   * as {@link Quantized}, in the context's current scope; any other linear as it is.
    */
   public static Linear expanded(Context context, Linear linear) {
     if (linear instanceof SparseQuantized sparse) {

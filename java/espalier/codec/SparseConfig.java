@@ -171,7 +171,8 @@ public final class SparseConfig {
     int bits = module.integer("bits");
     int group = module.integer("group_size");
     if (bits < 2 || bits > 8 || group < 0) {
-      throw unknown(module, bits < 2 || bits > 8 ? "bits" : "group_size", "2..8 bits, 0 or more columns");
+      throw unknown(
+          module, bits < 2 || bits > 8 ? "bits" : "group_size", "2..8 bits, 0 or more columns");
     }
     String inputs = module.json().path("input_activations").asText("");
     if (!inputs.isEmpty() && !inputs.equals(PER_TOKEN)) {

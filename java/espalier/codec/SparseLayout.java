@@ -122,8 +122,7 @@ public record SparseLayout(
     if (bitmask) {
       specs.add(new TensorSpec(module + SparseCodec.OFFSETS, DType.I64, Shape.of(out)));
     }
-    specs.add(
-        new TensorSpec(module + SparseCodec.VALUES, kind.dtype(), Shape.of(valueShape())));
+    specs.add(new TensorSpec(module + SparseCodec.VALUES, kind.dtype(), Shape.of(valueShape())));
     if (group > 0) {
       specs.add(new TensorSpec(module + SparseCodec.SCALE, scaleType, Shape.of(out, in / group)));
     }

@@ -46,8 +46,7 @@ record SparseTensors(Checkpoint checkpoint, String module) {
     if (stored.dtype() != kind.dtype() || stored.shape().rank() != 1) {
       throw malformed(values, stored, kind.dtype() + "[kept weights]");
     }
-    Sparse.Finding found =
-        Sparse.check(context, Pattern.BITMASK, in, bits, starts, kind.dtype());
+    Sparse.Finding found = Sparse.check(context, Pattern.BITMASK, in, bits, starts, kind.dtype());
     if (found.row() >= 0) {
       long width = bits.dimension(1);
       ByteBuffer last = bits.buffer(found.row() * width + width - 1, 1);

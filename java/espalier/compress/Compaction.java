@@ -31,7 +31,9 @@ final class Compaction {
   private final List<Storage> owned;
   private final Map<SparseLayout, FormSpeed> speeds = new HashMap<>();
 
-  /** Takes the list of what the run owns: new tensors are added, replaced ones closed and removed. */
+  /**
+   * Takes the list of what the run owns: new tensors are added, replaced ones closed and removed.
+   */
   Compaction(Context context, Plan plan, List<Storage> owned) {
     this.context = context;
     this.plan = plan;

@@ -331,8 +331,7 @@ public final class Compression implements AutoCloseable {
     return tensor;
   }
 
-  private void record(
-      PlannedLinear planned, LinearResult result, Linear kept, double seconds) {
+  private void record(PlannedLinear planned, LinearResult result, Linear kept, double seconds) {
     boolean sparse = plan.sparse(planned.name()).isPresent();
     report.row(
         new LinearRow(

@@ -36,8 +36,8 @@ public final class CompressionRun {
   static final int PROOF_TOKENS = 64;
 
   /**
-   * How far logits may move when linears of the same weights are summed in another order, as a share
-   * of the largest: a few hundred roundings of fp32 (6e-8) that add up.
+   * How far logits may move when linears of the same weights are summed in another order, as a
+   * share of the largest: a few hundred roundings of fp32 (6e-8) that add up.
    */
   private static final double OTHER_FORM = 1e-4;
 
@@ -285,8 +285,7 @@ public final class CompressionRun {
       Tensor tokens = context.ints(ids, ids.length);
       Tensor expected = known != null ? known : model.forward(ops, tokens, Past.NONE);
       double worst = worstGap(expected, forward(reopened, ops, tokens));
-      report.fact(
-          "reopened_logits_max_difference" + (same ? "" : "_of_other_form"), worst);
+      report.fact("reopened_logits_max_difference" + (same ? "" : "_of_other_form"), worst);
       // The same kernels on the same bytes: anything but zero means the file is not the model.
       if (!(worst <= (same ? 0 : OTHER_FORM * largest(expected)))) {
         throw EspalierException.failed(

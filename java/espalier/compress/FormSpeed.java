@@ -11,8 +11,8 @@ import espalier.tensor.Tensor;
 
 /**
  * How long one token takes in a sparse linear and in the same with its zeros in place: the least of
- * a few turns, taken in turn. A figure for the report, at the context's threads; small matrices stay
- * in a cache, and the machine may be busy.
+ * a few turns, taken in turn. A figure for the report, at the context's threads; small matrices
+ * stay in a cache, and the machine may be busy.
  *
  * @param microseconds of the sparse form
  * @param denseMicroseconds of the dense or packed form with values of the same kind

@@ -2,6 +2,7 @@
 package espalier.compress;
 
 import espalier.codec.ModulePattern;
+import espalier.codec.SparseConfig;
 import espalier.codec.SparseLayout;
 import espalier.kernel.Quantize;
 import espalier.layer.Dense;
@@ -73,7 +74,9 @@ public final class Plan {
     if (model.codecs().quantized()) {
       throw EspalierException.input(
           model.checkpoint().folder()
-              + " is already compressed (it has a "
+              + (model.codecs().configKey().equals(SparseConfig.KEY)
+                  ? " is already stored without its zeros (it has a "
+                  : " is already quantized (it has a ")
               + model.codecs().configKey()
               + ")",
           "Give the dense checkpoint it was made from; quantizing twice loses quality unseen.");
@@ -108,13 +111,18 @@ public final class Plan {
         formats.contains(OutputFormat.SPARSE)
             ? SparsePlan.of(model, linears.values(), spellings, formats, events)
             : Map.of();
+    if (recipe.modifiers().isEmpty() && sparse.isEmpty()) {
+      throw EspalierException.usage(
+          "no linear of this model has so many zeros that it is smaller without them",
+          "Prune it first; espalier inspect MODEL --density counts zeros.");
+    }
     if (used.isEmpty() && sparse.isEmpty()) {
       throw EspalierException.usage(
           "the recipe compresses nothing in this model", "Check its targets and ignore lists.");
     }
     if (formats.contains(OutputFormat.COMPRESSED_TENSORS)) {
       warnOfConv1d(model, linears, events);
-    } else {
+    } else if (!formats.contains(OutputFormat.SPARSE)) {
       Activation.warnOfDense(linears.values(), events);
     }
     Plan plan =

@@ -52,8 +52,7 @@ public record SizePlan(Map<String, Long> files) {
       specs.addAll(replacing == null ? List.of(source.spec(name).orElseThrow()) : replacing);
     }
     Map<String, Long> files =
-        new LinkedHashMap<>(
-            ShardPlan.of(specs, "model", shardBytes, spelling.metadata()).sizes());
+        new LinkedHashMap<>(ShardPlan.of(specs, "model", shardBytes, spelling.metadata()).sizes());
     files.put("config.json", bytes(Output.config(model, plan, spelling)));
     files.put(
         "README.md",

@@ -91,7 +91,10 @@ final class SparsePlan {
     }
     DType scaleType = OutputFormat.scaleType(formats, type).stored();
     long denseBytes =
-        spellings.of(planned.scheme()).declare(stored, planned.scheme(), out, in, scaleType).stream()
+        spellings
+            .of(planned.scheme())
+            .declare(stored, planned.scheme(), out, in, scaleType)
+            .stream()
             .mapToLong(TensorSpec::sizeBytes)
             .sum();
     return SparseLayout.smallest(
@@ -99,8 +102,7 @@ final class SparsePlan {
   }
 
   private Event summary() {
-    long pairs =
-        layouts.values().stream().filter(l -> l.pattern() == Pattern.TWO_OF_FOUR).count();
+    long pairs = layouts.values().stream().filter(l -> l.pattern() == Pattern.TWO_OF_FOUR).count();
     StringBuilder text = new StringBuilder();
     text.append(
         String.format(

@@ -131,8 +131,7 @@ public record Census(long weights, long nonZeros, Fullest fullest, long inFeatur
     }
 
     Census census(Linear linear) {
-      return new Census(
-          weights, nonZeros, new Fullest(of4, of8, of16, of32), linear.inFeatures());
+      return new Census(weights, nonZeros, new Fullest(of4, of8, of16, of32), linear.inFeatures());
     }
   }
 }

@@ -74,7 +74,6 @@ public record Quantized(
 
   @Override
   public Quantized withoutBias() {
-    return new Quantized(
-        scheme, inFeatures, codes, scales, zeros, groupIndex, scaleType, null);
+    return new Quantized(scheme, inFeatures, codes, scales, zeros, groupIndex, scaleType, null);
   }
 }

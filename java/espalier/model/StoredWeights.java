@@ -206,7 +206,8 @@ final class StoredWeights implements ModelFamily.Weights {
   }
 
   private void mergeStateType(LinearSpec spec, Linear linear) {
-    DType type = checkpoint.find(storedName(spec.name()) + ".weight").map(Tensor::dtype).orElse(null);
+    DType type =
+        checkpoint.find(storedName(spec.name()) + ".weight").map(Tensor::dtype).orElse(null);
     if (linear instanceof Quantized quantized) {
       type = quantized.scaleType();
     } else if (linear instanceof SparseQuantized quantized) {

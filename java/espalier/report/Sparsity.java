@@ -13,8 +13,4 @@ package espalier.report;
  * @param denseMicroseconds the same with the zeros in place and values of the same kind
  */
 public record Sparsity(
-    double density,
-    String pattern,
-    String stored,
-    double microseconds,
-    double denseMicroseconds) {}
+    double density, String pattern, String stored, double microseconds, double denseMicroseconds) {}

@@ -30,8 +30,7 @@ public final class Rewritten {
       for (String name : source.names()) {
         TensorSpec spec = source.spec(name).orElseThrow();
         tensors.put(
-            name,
-            new Stored(spec.dtype(), spec.shape().toArray(), source.get(name).toBytes()));
+            name, new Stored(spec.dtype(), spec.shape().toArray(), source.get(name).toBytes()));
       }
       metadata.putAll(source.metadata());
       config = source.json("config.json").orElseThrow();

@@ -71,8 +71,7 @@ class SparseCommandsTest {
 
   private static String ids(String model) {
     CommandRun run =
-        CommandRun.of(
-            "generate", model, "--ids", "1,2,3", "--tokens", "12", "--greedy", "--json");
+        CommandRun.of("generate", model, "--ids", "1,2,3", "--tokens", "12", "--greedy", "--json");
     assertEquals(0, run.code(), run.err());
     return run.json().get("ids").toString();
   }
@@ -87,8 +86,7 @@ class SparseCommandsTest {
                     .map(
                         scheme ->
                             DynamicTest.dynamicTest(
-                                source.getFileName() + " " + scheme,
-                                () -> alike(source, scheme))));
+                                source.getFileName() + " " + scheme, () -> alike(source, scheme))));
   }
 
   private void alike(Path source, String scheme) {
@@ -151,7 +149,8 @@ class SparseCommandsTest {
         PrunedModels.structured(
                 TinyModels.llama().with("hidden_size", 32).with("head_dim", 8).fill(), 4, 8)
             .write(folder.resolve("half"));
-    JsonNode query = linear(CommandRun.of("inspect", half.toString(), "--density", "--json").json());
+    JsonNode query =
+        linear(CommandRun.of("inspect", half.toString(), "--density", "--json").json());
     assertEquals("4:8", query.get("pattern").textValue());
     Path whole = TinyModels.llama().fill().write(folder.resolve("whole"));
     query = linear(CommandRun.of("inspect", whole.toString(), "--density", "--json").json());
@@ -160,7 +159,8 @@ class SparseCommandsTest {
 
   @Test
   void theReportTellsDensityFormAndSpeed() throws IOException {
-    String sparse = sparse(pairs, "sparse", "--scheme", "W8A16", "--method", "rtn", "--group-size", "4");
+    String sparse =
+        sparse(pairs, "sparse", "--scheme", "W8A16", "--method", "rtn", "--group-size", "4");
     JsonNode report = Shared.json(Path.of(sparse).resolve("espalier-report.json"));
     for (JsonNode row : report.get("linears")) {
       if (row.get("name").textValue().equals("lm_head")) {
@@ -190,8 +190,7 @@ class SparseCommandsTest {
     int bytes = (int) (old.bytes().length / old.shape()[0] * shape[0]);
     files
         .tensors()
-        .put(
-            QUERY + suffix, new Stored(old.dtype(), shape, Arrays.copyOf(old.bytes(), bytes)));
+        .put(QUERY + suffix, new Stored(old.dtype(), shape, Arrays.copyOf(old.bytes(), bytes)));
   }
 
   private static ObjectNode block(Rewritten files) {
@@ -224,28 +223,28 @@ class SparseCommandsTest {
             INPUT,
             f -> tensor(f, ".row_offsets").buffer().putLong(3 * 8, Long.MAX_VALUE)),
         new Fault("a value too few", "values", INPUT, f -> cut(f, ".values")),
-        new Fault("a mask row too few", "config.json asks", INPUT, f -> {
-          cut(f, ".bitmask");
-          cut(f, ".row_offsets");
-          Stored values = tensor(f, ".values");
-          long kept = 0;
-          for (byte b : tensor(f, ".bitmask").bytes()) {
-            kept += Integer.bitCount(b & 0xFF);
-          }
-          f.tensors()
-              .put(
-                  QUERY + ".values",
-                  new Stored(
-                      values.dtype(),
-                      new long[] {kept},
-                      Arrays.copyOf(values.bytes(), (int) kept * 2)));
-        }),
-        new Fault("a row of offsets too few", "row_offsets", INPUT, f -> cut(f, ".row_offsets")),
         new Fault(
-            "a mask of another shape",
-            "bitmask",
+            "a mask row too few",
+            "config.json asks",
             INPUT,
-            f -> module(f).put("columns", 40)),
+            f -> {
+              cut(f, ".bitmask");
+              cut(f, ".row_offsets");
+              Stored values = tensor(f, ".values");
+              long kept = 0;
+              for (byte b : tensor(f, ".bitmask").bytes()) {
+                kept += Integer.bitCount(b & 0xFF);
+              }
+              f.tensors()
+                  .put(
+                      QUERY + ".values",
+                      new Stored(
+                          values.dtype(),
+                          new long[] {kept},
+                          Arrays.copyOf(values.bytes(), (int) kept * 2)));
+            }),
+        new Fault("a row of offsets too few", "row_offsets", INPUT, f -> cut(f, ".row_offsets")),
+        new Fault("a mask of another shape", "bitmask", INPUT, f -> module(f).put("columns", 40)),
         new Fault(
             "bits past the last column",
             "past the last column",
@@ -257,7 +256,8 @@ class SparseCommandsTest {
             }),
         new Fault("values of another type", "values", INPUT, f -> module(f).put("values", "f32")),
         new Fault("no mask", "bitmask", INPUT, f -> f.tensors().remove(QUERY + ".bitmask")),
-        new Fault("no offsets", "row_offsets", INPUT, f -> f.tensors().remove(QUERY + ".row_offsets")),
+        new Fault(
+            "no offsets", "row_offsets", INPUT, f -> f.tensors().remove(QUERY + ".row_offsets")),
         new Fault(
             "a module that is not described",
             "does not name",
@@ -265,7 +265,11 @@ class SparseCommandsTest {
             f -> ((ObjectNode) block(f).get("modules")).remove(QUERY)),
         new Fault("an unknown pattern", "pattern", INPUT, f -> module(f).put("pattern", "3:5")),
         new Fault("no columns", "columns", INPUT, f -> module(f).remove("columns")),
-        new Fault("a config without the block", "espalier_sparse", INPUT, f -> f.config().remove("espalier_sparse")),
+        new Fault(
+            "a config without the block",
+            "espalier_sparse",
+            INPUT,
+            f -> f.config().remove("espalier_sparse")),
         new Fault(
             "a config of another program",
             "quantization_config",
@@ -277,7 +281,8 @@ class SparseCommandsTest {
             "espalier_sparse is 7",
             UNSUPPORTED,
             f -> f.metadata().put("espalier_sparse", "7")),
-        new Fault("a version that is none", "version is", INPUT, f -> block(f).put("version", "x")));
+        new Fault(
+            "a version that is none", "version is", INPUT, f -> block(f).put("version", "x")));
   }
 
   private static List<Fault> ofPairs() {
@@ -294,7 +299,8 @@ class SparseCommandsTest {
             f -> tensor(f, ".positions").bytes()[0] = (byte) 0xF4),
         new Fault("a row of places too few", "", INPUT, f -> cut(f, ".positions")),
         new Fault("a row of values too few", "values", INPUT, f -> cut(f, ".values")),
-        new Fault("columns that are no fours", "positions", INPUT, f -> module(f).put("columns", 15)));
+        new Fault(
+            "columns that are no fours", "positions", INPUT, f -> module(f).put("columns", 15)));
   }
 
   private static List<Fault> ofCodes() {
@@ -305,7 +311,8 @@ class SparseCommandsTest {
             INPUT,
             f -> tensor(f, ".weight_scale").buffer().putShort(4, (short) 0x7FC0)),
         new Fault("a row of scales too few", "weight_scale", INPUT, f -> cut(f, ".weight_scale")),
-        new Fault("groups that do not divide", "columns", INPUT, f -> module(f).put("group_size", 5)),
+        new Fault(
+            "groups that do not divide", "columns", INPUT, f -> module(f).put("group_size", 5)),
         new Fault("asymmetric codes", "bits", INPUT, f -> module(f).put("symmetric", false)),
         new Fault("codes that do not fit", "bits", INPUT, f -> module(f).put("bits", 5)));
   }

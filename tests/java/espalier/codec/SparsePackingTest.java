@@ -91,13 +91,7 @@ class SparsePackingTest {
         float[] values = values(ROWS, columns, density);
         SparseLayout layout =
             new SparseLayout(
-                Pattern.BITMASK,
-                SparseKind.of(type),
-                ROWS,
-                columns,
-                nonZeros(values),
-                0,
-                null);
+                Pattern.BITMASK, SparseKind.of(type), ROWS, columns, nonZeros(values), 0, null);
         Sparse packed =
             (Sparse) SparseCodec.compacted(context, layout, dense(values, ROWS, columns, type));
         assertSameValues(values, packed.weight(context));
@@ -144,8 +138,7 @@ class SparsePackingTest {
           SparseLayout.smallest(type, 1, columns, nonZeros(values), true).orElseThrow();
       // So few weights that a bitmask is smaller; 2:4 is what is tried here.
       layout =
-          new SparseLayout(
-              Pattern.TWO_OF_FOUR, layout.kind(), 1, columns, columns / 2, 0, null);
+          new SparseLayout(Pattern.TWO_OF_FOUR, layout.kind(), 1, columns, columns / 2, 0, null);
       Sparse packed =
           (Sparse) SparseCodec.compacted(context, layout, dense(values, 1, columns, type));
       assertSameValues(values, packed.weight(context));
@@ -196,8 +189,7 @@ class SparsePackingTest {
           continue;
         }
         Quantized dense = codes(bits, columns, pairs);
-        byte[] expected =
-            Quantize.unpack(context, dense.codes(), bits, columns).toBytes();
+        byte[] expected = Quantize.unpack(context, dense.codes(), bits, columns).toBytes();
         long kept = 0;
         for (byte code : expected) {
           kept += code != 0 ? 1 : 0;
@@ -287,8 +279,7 @@ class SparsePackingTest {
   void moreWeightsThanPlannedAreRefused() {
     Dense dense = dense(new float[] {1, 2, 3, 0, 5, 0, 0, 0}, 2, 4, DType.F32);
     SparseLayout few = new SparseLayout(Pattern.BITMASK, SparseKind.F32, 2, 4, 3, 0, null);
-    assertThrows(
-        IllegalArgumentException.class, () -> SparseCodec.compacted(context, few, dense));
+    assertThrows(IllegalArgumentException.class, () -> SparseCodec.compacted(context, few, dense));
     SparseLayout pairs = new SparseLayout(Pattern.TWO_OF_FOUR, SparseKind.F32, 2, 4, 4, 0, null);
     assertThrows(RuntimeException.class, () -> SparseCodec.compacted(context, pairs, dense));
   }

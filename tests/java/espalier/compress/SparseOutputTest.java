@@ -81,8 +81,7 @@ class SparseOutputTest extends InterruptedRuns {
       long[] shape = entry.getValue().shape();
       long elements = entry.getValue().values().length;
       String name = entry.getKey();
-      boolean linear =
-          shape.length == 2 && (name.contains(".layers.") || name.contains(".h."));
+      boolean linear = shape.length == 2 && (name.contains(".layers.") || name.contains(".h."));
       if (!linear) {
         bytes += type.bytes(elements);
         continue;
@@ -153,13 +152,16 @@ class SparseOutputTest extends InterruptedRuns {
 
   @ParameterizedTest
   @CsvSource({
-    "W4A16, 4, true", "W8A16, 4, true", "W4A16, 4, false", "W8A16, 0, false", "W3A16, 4, false"
+    "W4A16, 4, true",
+    "W8A16, 4, true",
+    "W4A16, 4, false",
+    "W8A16, 0, false",
+    "W3A16, 4, false"
   })
   void codesOfAPrunedModelAreStoredSparse(String scheme, int group, boolean pairs)
       throws IOException {
     TinyModels model = TinyModels.llama().stored(DType.BF16).fill();
-    model =
-        pairs ? PrunedModels.structured(model, 2, 4) : PrunedModels.unstructured(model, 0.8);
+    model = pairs ? PrunedModels.structured(model, 2, 4) : PrunedModels.unstructured(model, 0.8);
     Path source = model.write(folder.resolve("m"));
     CompressionJob job = sparse(source, "sparse").scheme(scheme).method("rtn").groupSize(group);
     Map<String, Long> foretold = new TreeMap<>(job.dryRun().sizes().files());
@@ -189,8 +191,7 @@ class SparseOutputTest extends InterruptedRuns {
                       name));
       assertEquals(packed.stateType(), sparse.stateType());
     }
-    assertArrayEquals(
-        logits(folder.resolve("packed")), logits(folder.resolve("sparse")), 1e-5f);
+    assertArrayEquals(logits(folder.resolve("packed")), logits(folder.resolve("sparse")), 1e-5f);
   }
 
   /** What no code 0 stands for, or what rounds its inputs, has no sparse form. */
@@ -262,8 +263,7 @@ class SparseOutputTest extends InterruptedRuns {
     JsonNode config = Json.STRICT.readTree(out.resolve("config.json").toFile());
     assertFalse(config.has("quantization_config"));
     assertEquals(1, config.at("/espalier_sparse/version").asInt());
-    JsonNode module =
-        config.at("/espalier_sparse/modules").get("model.layers.2.self_attn.q_proj");
+    JsonNode module = config.at("/espalier_sparse/modules").get("model.layers.2.self_attn.q_proj");
     assertEquals("{\"pattern\":\"2:4\",\"columns\":16,\"values\":\"f32\"}", module.toString());
     try (Context context = Context.cpu(1);
         Model opened = Model.open(out, context)) {
@@ -322,8 +322,7 @@ class SparseOutputTest extends InterruptedRuns {
     useSymmetricRounding();
     Report report = several("out").run();
     assertEquals(0.0, report.facts().get("reopened_logits_max_difference"));
-    assertTrue(
-        (double) report.facts().get("reopened_logits_max_difference_of_other_form") < 1e-4);
+    assertTrue((double) report.facts().get("reopened_logits_max_difference_of_other_form") < 1e-4);
     Map<String, float[]> first = weights(folder.resolve("out/compressed-tensors"));
     for (String format : new String[] {"sparse", "gptq"}) {
       Map<String, float[]> other = weights(folder.resolve("out").resolve(format));
@@ -349,9 +348,7 @@ class SparseOutputTest extends InterruptedRuns {
     for (int linears : new int[] {3, 8, 14}) {
       String name = "out" + linears;
       String whole = name + "-whole";
-      sparseJob(whole)
-          .listener(at(linears, () -> copy(partial(whole), partial(name))))
-          .run();
+      sparseJob(whole).listener(at(linears, () -> copy(partial(whole), partial(name)))).run();
       Report report = sparseJob(name).run();
       assertTrue(linears < 7 || resumed(report).startsWith("went on after"), resumed(report));
       same(whole, name);
