@@ -8,6 +8,7 @@ import espalier.kernel.Ops;
 import espalier.kernel.ScaleType;
 import espalier.kernel.SparseMatrix;
 import espalier.kernel.Variants;
+import espalier.layer.Census;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
@@ -29,6 +30,7 @@ import espalier.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
@@ -55,6 +57,8 @@ public final class Compression implements AutoCloseable {
   private int[] witnessIds;
   private Tensor witnessLogits;
   private long done;
+  /** The methods whose sparsity was only found in this run, by linear. */
+  private final Map<String, LinearMethod> settled = new HashMap<>();
   private String lastResult = "";
 
   /** Owns the linears it makes; keep it open as long as the model computes with them. */
@@ -109,6 +113,11 @@ public final class Compression implements AutoCloseable {
     }
     int stages = model.blocks().size() + (headIsStage() ? 1 : 0);
     journal.begin();
+    if (!plan.owls().isEmpty() && journal.finished() < stages) {
+      try (Samples samples = new Samples(context, ops, model, texts, listener, spillFolder)) {
+        settled.putAll(OwlProfile.of(context, model, plan, samples, report));
+      }
+    }
     try (Witness witness =
         witnessIds == null ? null : new Witness(context, ops, model, witnessIds)) {
       restore(journal, witness);
@@ -197,7 +206,9 @@ public final class Compression implements AutoCloseable {
       try (Context.Scope scope = context.scope()) {
         Statistics statistics =
             samples != null && wants(step)
-                ? report.timings().get(Phase.HESSIAN, first, samples::measure)
+                ? report
+                    .timings()
+                    .get(Phase.HESSIAN, first, () -> samples.measure(wantsHessian(step)))
                 : null;
         compress(block, step, statistics, sink);
       }
@@ -236,6 +247,12 @@ public final class Compression implements AutoCloseable {
         .anyMatch(p -> p.isCompressed() && p.method().needsStatistics());
   }
 
+  private boolean wantsHessian(Step step) {
+    return step.linears().stream()
+        .map(plan::of)
+        .anyMatch(p -> p.isCompressed() && p.method().needsHessian());
+  }
+
   private void compress(Block block, Step step, Statistics statistics, Sink sink) {
     for (String name : step.linears()) {
       Linear linear = block.linears().get(name);
@@ -252,7 +269,10 @@ public final class Compression implements AutoCloseable {
     try (Context.Scope scope = context.scope()) {
       Statistics statistics = null;
       if (samples != null && planned.isCompressed() && planned.method().needsStatistics()) {
-        statistics = new Statistics(context, planned.in());
+        statistics =
+            planned.method().needsHessian()
+                ? new Statistics(context, planned.in())
+                : Statistics.ofDiagonal(context, planned.in());
         Statistics target = statistics;
         report
             .timings()
@@ -270,18 +290,20 @@ public final class Compression implements AutoCloseable {
     }
   }
 
-  private Linear compress(PlannedLinear planned, Linear linear, Statistics statistics) {
+  private Linear compress(PlannedLinear written, Linear linear, Statistics statistics) {
     listener.checkCancelled();
-    if (!planned.isCompressed()) {
+    if (!written.isCompressed()) {
       report.row(
           LinearRow.untouched(
-              planned.name(),
-              planned.reason(),
-              planned.out() * planned.in(),
-              bitsPerWeight(planned.name(), linear)));
+              written.name(),
+              written.reason(),
+              written.out() * written.in(),
+              bitsPerWeight(written.name(), linear)));
       return linear;
     }
     long start = System.nanoTime();
+    LinearMethod method = settled.getOrDefault(written.name(), written.method());
+    PlannedLinear planned = written.with(method.onto(linear, context));
     if (statistics != null) {
       planned.method().prepare(statistics);
     }
@@ -299,20 +321,29 @@ public final class Compression implements AutoCloseable {
                   planned.name(),
                   () -> new Panels(planned, linear, scaleType, statistics, context).solve(rows));
       Windows.forget(linear);
-      Linear kept = keep(scope, result.quantized(), linear);
+      Linear kept = keep(scope, result.linear(), linear);
       double seconds = (System.nanoTime() - start) / 1e9;
-      record(planned, result, seconds);
+      record(planned, result, kept, seconds);
       return kept;
     }
   }
 
   /** Takes the tensors of a result out of the scope of its solve. */
-  private Linear keep(Context.Scope scope, Quantized result, Linear before) {
+  private Linear keep(Context.Scope scope, Linear linear, Linear before) {
+    if (linear instanceof Dense pruned) {
+      boolean turned = before instanceof Dense dense && dense.inOut();
+      DType type = before instanceof Dense dense ? dense.matrix().dtype() : DType.F32;
+      Tensor values = DenseSpelling.matrix(context, pruned.matrix(), turned, type);
+      return new Dense(outlive(scope, values), turned, pruned.bias());
+    }
+    Quantized result = (Quantized) linear;
     if (plan.dense()) {
       Dense original = (Dense) before;
       DType type = original.matrix().dtype();
       return new Dense(
-          outlive(scope, DenseSpelling.matrix(context, result, original.inOut(), type)),
+          outlive(
+              scope,
+              DenseSpelling.matrix(context, result.weight(context), original.inOut(), type)),
           original.inOut(),
           result.bias());
     }
@@ -363,14 +394,16 @@ public final class Compression implements AutoCloseable {
     return tensor;
   }
 
-  private void record(PlannedLinear planned, LinearResult result, double seconds) {
+  private void record(PlannedLinear planned, LinearResult result, Linear kept, double seconds) {
+    boolean quantized = result.linear() instanceof Quantized;
     report.row(
         new LinearRow(
             planned.name(),
             planned.method().name(),
-            planned.scheme().toString(),
+            planned.describe(),
             planned.out() * planned.in(),
-            bitsPerWeight(planned.name(), result.linear()),
+            bitsPerWeight(planned.name(), quantized ? result.linear() : kept),
+            planned.method().prunes() ? Census.of(context, kept).density() : null,
             result.relativeError(),
             result.nearestError(),
             seconds,

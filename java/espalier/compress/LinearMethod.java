@@ -39,6 +39,11 @@ public interface LinearMethod {
     return false;
   }
 
+  /** Returns the method with a sparsity that is moved by so much; this one if it has none. */
+  default LinearMethod moved(double departure) {
+    return this;
+  }
+
   /** Returns the method that leaves weights alone which are 0; this one if it cannot do else. */
   default LinearMethod keepingZeros() {
     return this;

@@ -261,7 +261,8 @@ public final class MemoryPlan {
   }
 
   private long rows(PlannedLinear planned) {
-    return panelRows == 0 ? planned.out() : Math.min(panelRows, planned.out());
+    boolean whole = panelRows == 0 || (planned.isCompressed() && !planned.method().rowsApart());
+    return whole ? planned.out() : Math.min(panelRows, planned.out());
   }
 
   /** The panel's working set, and the pages of the stored weight it is read from. */

@@ -10,6 +10,13 @@ public interface PruningMethod extends LinearMethod {
   PruningMethod with(Pattern other);
 
   @Override
+  default LinearMethod moved(double departure) {
+    return pattern().isUnstructured()
+        ? with(Pattern.of(Owl.moved(pattern().sparsity(), departure)))
+        : this;
+  }
+
+  @Override
   default String detail() {
     return pattern().text();
   }

@@ -82,6 +82,11 @@ public record Sequence(List<LinearMethod> pruners, LinearMethod quantizer) imple
   }
 
   @Override
+  public Sequence moved(double departure) {
+    return new Sequence(pruners.stream().map(m -> m.moved(departure)).toList(), quantizer);
+  }
+
+  @Override
   public boolean prunes() {
     return true;
   }

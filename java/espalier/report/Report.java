@@ -88,6 +88,9 @@ public final class Report {
         node.put("parameters", row.parameters());
       }
       node.put("bits_per_weight", row.bitsPerWeight());
+      if (row.density() != null) {
+        node.put("density", row.density());
+      }
       if (row.isCompressed()) {
         node.put("relative_error", row.relativeError());
         if (!Double.isNaN(row.nearestError())) {

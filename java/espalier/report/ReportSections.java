@@ -126,8 +126,9 @@ final class ReportSections {
             "method",
             "scheme",
             ">bits a weight",
+            ">density",
             ">error",
-            ">rounding",
+            ">plain way",
             ">gain",
             ">seconds",
             "kernel"));
@@ -154,6 +155,7 @@ final class ReportSections {
     page.element("td", name, "class", "name");
     page.element("td", row.path("method").asText()).element("td", row.path("scheme").asText());
     page.number(Figures.fixed(row.path("bits_per_weight").asDouble(), 3));
+    page.number(row.has("density") ? Figures.fixed(row.path("density").asDouble(), 3) : "");
     boolean both = row.has("relative_error_rtn");
     double error = row.path("relative_error").asDouble();
     double rounding = row.path("relative_error_rtn").asDouble();
