@@ -52,44 +52,71 @@ final class SparsePacking {
   /** Keeps zeros until the values fill their tensor. */
   private void fill(Tensor places, Tensor offsets, long kept) {
     int rows = Math.toIntExact(layout.out());
-    long width = places.dimension(1);
     long[] counts = new long[rows];
     ByteBuffer starts = offsets.buffer();
-    long units = 0;
     for (int row = 0; row < rows; row++) {
       long end = row + 1 < rows ? starts.getLong((row + 1) * Long.BYTES) : kept;
       counts[row] = end - starts.getLong(row * Long.BYTES);
-      units += layout.kind().elements(counts[row]);
     }
+    long units = unitsAfter(counts, 0);
     if (units > layout.units()) {
       throw new IllegalArgumentException(
           "a matrix that keeps " + kept + " weights in a layout for fewer: " + layout);
     }
-    if (units == layout.units()) {
-      return;
-    }
-    int[] next = new int[rows];
-    for (int row = 0; units < layout.units(); row = row + 1 == rows ? 0 : row + 1) {
-      if (counts[row] < layout.in()) {
-        next[row] = keep(places.buffer(row * width, width), next[row]);
-        units += layout.kind().elements(counts[row] + 1) - layout.kind().elements(counts[row]);
-        counts[row]++;
+    if (units < layout.units()) {
+      long[] wanted = wanted(counts);
+      long width = places.dimension(1);
+      long before = 0;
+      for (int row = 0; row < rows; row++) {
+        keep(places.buffer(row * width, width), wanted[row] - counts[row]);
+        starts.putLong(row * Long.BYTES, before);
+        before += wanted[row];
       }
-    }
-    long before = 0;
-    for (int row = 0; row < rows; row++) {
-      starts.putLong(row * Long.BYTES, before);
-      before += counts[row];
     }
   }
 
-  /** Sets the first free bit from {@code column} on; returns the column after it. */
-  private static int keep(ByteBuffer mask, int from) {
-    int column = from;
-    while ((mask.get(column >> 3) >> (column & 7) & 1) != 0) {
-      column++;
+  /** Returns the elements of values after every row with room has kept so many zeros more. */
+  private long unitsAfter(long[] counts, long turns) {
+    long units = 0;
+    for (long count : counts) {
+      units += layout.kind().elements(Math.min(layout.in(), count + turns));
     }
-    mask.put(column >> 3, (byte) (mask.get(column >> 3) | 1 << (column & 7)));
-    return column + 1;
+    return units;
+  }
+
+  /** Returns how many weights every row keeps when the rows keep zeros in turn, one each. */
+  private long[] wanted(long[] counts) {
+    long low = 0; // turns that do not fill the tensor
+    long high = layout.in();
+    while (high - low > 1) {
+      long middle = (low + high) / 2;
+      if (unitsAfter(counts, middle) < layout.units()) {
+        low = middle;
+      } else {
+        high = middle;
+      }
+    }
+    long[] wanted = new long[counts.length];
+    long units = unitsAfter(counts, low);
+    for (int row = 0; row < counts.length; row++) {
+      wanted[row] = Math.min(layout.in(), counts[row] + low);
+      if (units < layout.units() && wanted[row] < layout.in()) {
+        units += layout.kind().elements(wanted[row] + 1) - layout.kind().elements(wanted[row]);
+        wanted[row]++;
+      }
+    }
+    return wanted;
+  }
+
+  /** Sets the first {@code more} free bits of a row. */
+  private static void keep(ByteBuffer mask, long more) {
+    long left = more;
+    for (int at = 0; left > 0; at++) {
+      int bits = mask.get(at) & 0xFF;
+      for (; left > 0 && bits != 0xFF; left--) {
+        bits |= ~bits & -~bits; // the lowest free bit
+      }
+      mask.put(at, (byte) bits);
+    }
   }
 }

@@ -40,12 +40,41 @@ final class Compaction {
     this.owned = owned;
   }
 
-  /** Returns the form that is written; the linear itself where that is its own. */
-  Linear of(String name, Linear linear) {
-    SparseLayout layout = plan.sparse(name).orElse(null);
-    if (layout == null) {
-      return linear;
+  /**
+   * A linear as the run goes on with it.
+   *
+   * @param sparsity what is worth telling of its zeros; null where nothing prunes it and its zeros
+   *     are in place
+   */
+  record Kept(Linear linear, Sparsity sparsity) {}
+
+  /** Counts a finished linear where that tells something, and puts it into the written form. */
+  Kept of(PlannedLinear planned, Linear linear) {
+    Optional<SparseLayout> layout = plan.sparse(planned.name());
+    boolean prunes = planned.isCompressed() && planned.method().prunes();
+    if (layout.isEmpty() && !prunes) {
+      return new Kept(linear, null);
     }
+    Census census = Census.of(context, linear);
+    if (layout.isEmpty()) {
+      return new Kept(
+          linear,
+          new Sparsity(census.density(), census.pattern(), null, Double.NaN, Double.NaN));
+    }
+    Linear compact = compacted(layout.get(), linear);
+    FormSpeed speed =
+        speeds.computeIfAbsent(layout.get(), any -> FormSpeed.of(context, compact));
+    return new Kept(
+        compact,
+        new Sparsity(
+            census.density(),
+            census.pattern(),
+            SparseConfig.text(layout.get().pattern()),
+            speed.microseconds(),
+            speed.denseMicroseconds()));
+  }
+
+  private Linear compacted(SparseLayout layout, Linear linear) {
     try (Context.Scope scope = context.scope()) {
       Linear compact = SparseCodec.compacted(context, layout, linear);
       Matrix matrix =
@@ -64,29 +93,5 @@ final class Compaction {
       }
       return compact;
     }
-  }
-
-  /**
-   * Returns what is worth telling of the zeros of a linear as it is kept; null where nothing prunes
-   * it and its zeros are in place.
-   */
-  Sparsity sparsity(PlannedLinear planned, Linear kept) {
-    Optional<SparseLayout> layout = plan.sparse(planned.name());
-    boolean pruned =
-        planned.isCompressed() && planned.method().zeros(planned.out(), planned.in()).isPresent();
-    if (layout.isEmpty() && !pruned) {
-      return null;
-    }
-    Census census = Census.of(context, kept);
-    FormSpeed speed =
-        layout
-            .map(l -> speeds.computeIfAbsent(l, any -> FormSpeed.of(context, kept)))
-            .orElse(new FormSpeed(Double.NaN, Double.NaN));
-    return new Sparsity(
-        census.density(),
-        census.pattern(),
-        layout.map(l -> SparseConfig.text(l.pattern())).orElse(null),
-        speed.microseconds(),
-        speed.denseMicroseconds());
   }
 }

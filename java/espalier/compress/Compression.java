@@ -5,6 +5,7 @@ import espalier.kernel.Eager;
 import espalier.kernel.Ops;
 import espalier.kernel.ScaleType;
 import espalier.kernel.Variants;
+import espalier.layer.Census;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
@@ -23,6 +24,7 @@ import espalier.tensor.Storage;
 import espalier.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
@@ -50,6 +52,8 @@ public final class Compression implements AutoCloseable {
   private int[] witnessIds;
   private Tensor witnessLogits;
   private long done;
+  /** The methods whose sparsity was only found in this run, by linear. */
+  private final Map<String, LinearMethod> settled = new HashMap<>();
   private String lastResult = "";
 
   /** Owns the linears it makes; keep it open as long as the model computes with them. */
@@ -105,6 +109,11 @@ public final class Compression implements AutoCloseable {
     }
     int stages = model.blocks().size() + (headIsStage() ? 1 : 0);
     journal.begin();
+    if (!plan.owls().isEmpty() && journal.finished() < stages) {
+      try (Samples samples = new Samples(context, ops, model, texts, listener, spillFolder)) {
+        settled.putAll(OwlProfile.of(context, model, plan, samples, report));
+      }
+    }
     try (Witness witness =
         witnessIds == null ? null : new Witness(context, ops, model, witnessIds)) {
       restore(journal, witness);
@@ -193,7 +202,9 @@ public final class Compression implements AutoCloseable {
       try (Context.Scope scope = context.scope()) {
         Statistics statistics =
             samples != null && wants(step)
-                ? report.timings().get(Phase.HESSIAN, first, samples::measure)
+                ? report
+                    .timings()
+                    .get(Phase.HESSIAN, first, () -> samples.measure(wantsHessian(step)))
                 : null;
         compress(block, step, statistics, sink);
       }
@@ -232,6 +243,12 @@ public final class Compression implements AutoCloseable {
         .anyMatch(p -> p.isCompressed() && p.method().needsStatistics());
   }
 
+  private boolean wantsHessian(Step step) {
+    return step.linears().stream()
+        .map(plan::of)
+        .anyMatch(p -> p.isCompressed() && p.method().needsHessian());
+  }
+
   private void compress(Block block, Step step, Statistics statistics, Sink sink) {
     for (String name : step.linears()) {
       Linear linear = block.linears().get(name);
@@ -248,7 +265,10 @@ public final class Compression implements AutoCloseable {
     try (Context.Scope scope = context.scope()) {
       Statistics statistics = null;
       if (samples != null && planned.isCompressed() && planned.method().needsStatistics()) {
-        statistics = new Statistics(context, planned.in());
+        statistics =
+            planned.method().needsHessian()
+                ? new Statistics(context, planned.in())
+                : Statistics.ofDiagonal(context, planned.in());
         Statistics target = statistics;
         report
             .timings()
@@ -266,30 +286,34 @@ public final class Compression implements AutoCloseable {
     }
   }
 
-  private Linear compress(PlannedLinear planned, Linear linear, Statistics statistics) {
+  private Linear compress(PlannedLinear written, Linear linear, Statistics statistics) {
     listener.checkCancelled();
-    if (!planned.isCompressed()) {
-      Linear stored = compaction.of(planned.name(), linear);
+    if (!written.isCompressed()) {
+      Compaction.Kept stored = compaction.of(written, linear);
       report.row(
           LinearRow.untouched(
-                  planned.name(),
-                  planned.reason(),
-                  planned.out() * planned.in(),
-                  stored.bitsPerWeight())
-              .with(compaction.sparsity(planned, stored)));
-      return stored;
+                  written.name(),
+                  written.reason(),
+                  written.out() * written.in(),
+                  stored.linear().bitsPerWeight())
+              .with(stored.sparsity()));
+      return stored.linear();
     }
     long start = System.nanoTime();
+    LinearMethod method = settled.getOrDefault(written.name(), written.method());
+    PlannedLinear planned = written.with(method.onto(linear, context));
     if (statistics != null) {
       planned.method().prepare(statistics);
     }
     double preparing = (System.nanoTime() - start) * 1e-9;
     report.timings().add(Phase.SOLVE, planned.name(), preparing);
+    LinearResult result;
+    Linear solved;
     try (Context.Scope scope = context.scope()) {
       DType stored = linear instanceof Dense dense ? dense.matrix().dtype() : DType.F32;
       ScaleType scaleType = OutputFormat.scaleType(plan.formats(), stored);
       long rows = memory == null ? 0 : memory.panelRows();
-      LinearResult result =
+      result =
           report
               .timings()
               .get(
@@ -297,20 +321,30 @@ public final class Compression implements AutoCloseable {
                   planned.name(),
                   () -> new Panels(planned, linear, scaleType, statistics, context).solve(rows));
       Windows.forget(linear);
-      double seconds = (System.nanoTime() - start) / 1e9;
-      Linear kept = compaction.of(planned.name(), keep(scope, result.quantized(), linear));
-      record(planned, result, kept, seconds);
-      return kept;
+      solved = keep(scope, result.linear(), linear);
     }
+    double seconds = (System.nanoTime() - start) / 1e9;
+    Compaction.Kept kept = compaction.of(planned, solved);
+    record(planned, result, kept, seconds);
+    return kept.linear();
   }
 
   /** Takes the tensors of a result out of the scope of its solve. */
-  private Linear keep(Context.Scope scope, Quantized result, Linear before) {
+  private Linear keep(Context.Scope scope, Linear linear, Linear before) {
+    if (linear instanceof Dense pruned) {
+      boolean turned = before instanceof Dense dense && dense.inOut();
+      DType type = before instanceof Dense dense ? dense.matrix().dtype() : DType.F32;
+      Tensor values = DenseSpelling.matrix(context, pruned.matrix(), turned, type);
+      return new Dense(outlive(scope, values), turned, pruned.bias());
+    }
+    Quantized result = (Quantized) linear;
     if (plan.dense()) {
       Dense original = (Dense) before;
       DType type = original.matrix().dtype();
       return new Dense(
-          outlive(scope, DenseSpelling.matrix(context, result, original.inOut(), type)),
+          outlive(
+              scope,
+              DenseSpelling.matrix(context, result.weight(context), original.inOut(), type)),
           original.inOut(),
           result.bias());
     }
@@ -331,20 +365,22 @@ public final class Compression implements AutoCloseable {
     return tensor;
   }
 
-  private void record(PlannedLinear planned, LinearResult result, Linear kept, double seconds) {
-    boolean sparse = plan.sparse(planned.name()).isPresent();
+  private void record(
+      PlannedLinear planned, LinearResult result, Compaction.Kept kept, double seconds) {
+    // Values of codes in a dense file count as the codes: what other formats of them would take.
+    Linear told = plan.dense() && planned.isQuantized() ? result.linear() : kept.linear();
     report.row(
         new LinearRow(
             planned.name(),
             planned.method().name(),
-            planned.scheme().toString(),
+            planned.describe(),
             planned.out() * planned.in(),
-            (sparse ? kept : result.linear()).bitsPerWeight(),
+            told.bitsPerWeight(),
             result.relativeError(),
             result.nearestError(),
             seconds,
             Variants.preferred(planned.method().operation()).orElse(null),
-            compaction.sparsity(planned, kept)));
+            kept.sparsity()));
     result.events().forEach(report::event);
     lastResult =
         String.format(Locale.ROOT, "error %.3g %s", result.relativeError(), planned.name());

@@ -47,7 +47,7 @@ public final class DryRun {
     }
 
     String scheme() {
-      String scheme = linear.scheme() == null ? "" : linear.scheme().toString();
+      String scheme = linear.isCompressed() ? linear.describe() : "";
       return stored == null ? scheme : (scheme + " " + SparseConfig.text(stored.pattern())).strip();
     }
   }

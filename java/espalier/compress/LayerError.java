@@ -4,9 +4,11 @@ package espalier.compress;
 import espalier.kernel.LinearAlgebra;
 import espalier.tensor.Context;
 import espalier.tensor.Tensor;
+import java.nio.FloatBuffer;
 
 /**
- * The relative error of a layer, tr((W−Q)H(W−Q)ᵀ) / tr(WHWᵀ); H is the identity without statistics.
+ * The relative error of a layer, tr((W−Q)H(W−Q)ᵀ) / tr(WHWᵀ); H is the identity without statistics,
+ * and its diagonal alone where no more was measured.
  */
 final class LayerError {
   private LayerError() {}
@@ -19,13 +21,37 @@ final class LayerError {
   /** The same, with the energy of the weights known: two results of one layer share it. */
   static double relative(
       Context context, Tensor weight, Tensor quantized, Statistics statistics, double energy) {
+    if (statistics != null && !statistics.hasGram()) {
+      return ratio(diagonalForm(weight, quantized, statistics), energy);
+    }
     return ratio(
         LinearAlgebra.quadraticForm(context, weight, quantized, hessian(statistics)), energy);
   }
 
   /** Returns tr(WHWᵀ), what {@link #relative} divides by. */
   static double energy(Context context, Tensor weight, Statistics statistics) {
-    return LinearAlgebra.quadraticForm(context, weight, hessian(statistics));
+    return statistics != null && !statistics.hasGram()
+        ? diagonalForm(weight, null, statistics)
+        : LinearAlgebra.quadraticForm(context, weight, hessian(statistics));
+  }
+
+  /** Returns tr(D·diag(H)·Dᵀ), D = a − b, or a where b is null. */
+  private static double diagonalForm(Tensor a, Tensor b, Statistics statistics) {
+    int columns = Math.toIntExact(statistics.width());
+    double[] squares = new double[columns];
+    for (int i = 0; i < columns; i++) {
+      squares[i] = statistics.diagonal(i);
+    }
+    double sum = 0;
+    for (long row = 0; row < a.dimension(0); row++) {
+      FloatBuffer left = a.rows(row, row + 1).buffer().asFloatBuffer();
+      FloatBuffer right = b == null ? null : b.rows(row, row + 1).buffer().asFloatBuffer();
+      for (int i = 0; i < columns; i++) {
+        double difference = left.get(i) - (right == null ? 0.0 : right.get(i));
+        sum += difference * difference * squares[i];
+      }
+    }
+    return sum;
   }
 
   private static Tensor hessian(Statistics statistics) {

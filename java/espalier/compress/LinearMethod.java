@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
+import espalier.layer.Linear;
 import espalier.layer.Scheme;
 import espalier.tensor.Context;
 import java.util.Optional;
@@ -15,8 +16,43 @@ public interface LinearMethod {
     return "";
   }
 
+  /** Returns what the name leaves open, such as how much is pruned; empty for nothing. */
+  default String detail() {
+    return "";
+  }
+
   /** Returns whether {@link LinearInput#statistics()} must be there. */
   boolean needsStatistics();
+
+  /** Returns whether they must hold the whole of Σxxᵀ, and not only its diagonal. */
+  default boolean needsHessian() {
+    return needsStatistics();
+  }
+
+  /** Returns whether the rows of a linear may be given in panels, because none sees another. */
+  default boolean rowsApart() {
+    return true;
+  }
+
+  /** Returns whether the result is worth being counted for zeros. */
+  default boolean prunes() {
+    return false;
+  }
+
+  /** Returns the method with a sparsity that is moved by so much; this one if it has none. */
+  default LinearMethod moved(double departure) {
+    return this;
+  }
+
+  /** Returns the method that leaves weights alone which are 0; this one if it cannot do else. */
+  default LinearMethod keepingZeros() {
+    return this;
+  }
+
+  /** Returns the method for a linear as it is stored, such as one that is pruned already. */
+  default LinearMethod onto(Linear linear, Context context) {
+    return this;
+  }
 
   /**
    * Does the work that all linears of one input share, such as factoring the Hessian; its tensors

@@ -38,6 +38,12 @@ public final class MemoryPlan {
    */
   private static final long SOLVE_BYTES = 6 * Float.BYTES + 6;
 
+  /**
+   * Bytes per weight while zeros are left out of a whole linear and both forms are timed: the values
+   * in F32, and once more in their own type of at most four.
+   */
+  private static final long COMPACTION_BYTES = 2 * Float.BYTES;
+
   /** Beyond what is resident when the plan is made: code, heap, stacks and buffers to come. */
   private static final long GROWTH = 120L << 20;
 
@@ -261,7 +267,8 @@ public final class MemoryPlan {
   }
 
   private long rows(PlannedLinear planned) {
-    return panelRows == 0 ? planned.out() : Math.min(panelRows, planned.out());
+    boolean whole = panelRows == 0 || (planned.isCompressed() && !planned.method().rowsApart());
+    return whole ? planned.out() : Math.min(panelRows, planned.out());
   }
 
   /** The panel's working set, and the pages of the stored weight it is read from. */
@@ -269,7 +276,9 @@ public final class MemoryPlan {
     long weights = rows(planned) * planned.in();
     boolean turned = linear instanceof Dense dense && dense.inOut();
     long wide = turned ? 2 * planned.out() * planned.in() * Float.BYTES : 0;
-    return weights * (SOLVE_BYTES + (long) linear.bitsPerWeight() / Byte.SIZE) + wide;
+    long solve = weights * (SOLVE_BYTES + (long) linear.bitsPerWeight() / Byte.SIZE) + wide;
+    boolean compacted = plan.sparse(planned.name()).isPresent();
+    return compacted ? Math.max(solve, planned.out() * planned.in() * COMPACTION_BYTES) : solve;
   }
 
   /** A compressed linear as it is kept: codes, and scales in F32 with zero points in I8. */

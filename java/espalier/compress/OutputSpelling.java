@@ -27,13 +27,22 @@ interface OutputSpelling {
    * @param events hears what readers of the format should know
    */
   static OutputSpelling of(OutputFormat format, Plan plan, Model model, Consumer<Event> events) {
+    DenseSpelling dense = new DenseSpelling(turned(model));
     return switch (format) {
-      case COMPRESSED_TENSORS -> new CompressedTensorsSpelling(plan);
-      case GPTQ -> new GptqSpelling(plan, GptqCodec.V1, events);
-      case GPTQ_V2 -> new GptqSpelling(plan, GptqCodec.V2, events);
-      case DENSE -> new DenseSpelling(turned(model));
-      case SPARSE -> new SparseSpelling(plan, model, new DenseSpelling(turned(model)));
+      case COMPRESSED_TENSORS -> mixed(plan, dense, new CompressedTensorsSpelling(plan));
+      case GPTQ -> mixed(plan, dense, new GptqSpelling(plan, GptqCodec.V1, events));
+      case GPTQ_V2 -> mixed(plan, dense, new GptqSpelling(plan, GptqCodec.V2, events));
+      case DENSE -> dense;
+      case SPARSE -> new SparseSpelling(plan, model, dense);
     };
+  }
+
+  /** Linears that are only pruned stay plain matrices in every format. */
+  private static OutputSpelling mixed(Plan plan, DenseSpelling dense, OutputSpelling quantized) {
+    if (!plan.quantizes()) {
+      return dense;
+    }
+    return new MixedSpelling(dense, quantized);
   }
 
   private static Set<String> turned(Model model) {

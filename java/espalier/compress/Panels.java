@@ -30,7 +30,7 @@ record Panels(
     Context context) {
   /** Returns the result for panels of {@code rows} rows; 0 solves the whole at once. */
   LinearResult solve(long rows) {
-    if (rows == 0 || rows >= planned.out()) {
+    if (rows == 0 || rows >= planned.out() || !planned.method().rowsApart()) {
       return apply(linear.weight(context), linear.bias());
     }
     // A matrix stored [in, out] has no rows to take before it is turned.
@@ -62,6 +62,7 @@ record Panels(
   private final class Gathered {
     private final Set<Event> events = new LinkedHashSet<>();
     private Quantized form;
+    private Tensor matrix;
     private Tensor codes;
     private Tensor scales;
     private Tensor zeros;
@@ -70,6 +71,15 @@ record Panels(
     private double nearestError;
 
     void add(long row, LinearResult result, double panelEnergy, Context.Scope scope) {
+      energy += panelEnergy;
+      error += result.relativeError() * panelEnergy;
+      nearestError += result.nearestError() * panelEnergy;
+      events.addAll(result.events());
+      if (result.linear() instanceof Dense part) {
+        matrix = matrix == null ? likeRows(part.matrix(), scope) : matrix;
+        put(part.matrix(), matrix, row);
+        return;
+      }
       Quantized part = result.quantized();
       if (form == null) {
         codes = likeRows(part.codes(), scope);
@@ -82,10 +92,6 @@ record Panels(
       if (zeros != null) {
         put(part.zeros(), zeros, row);
       }
-      energy += panelEnergy;
-      error += result.relativeError() * panelEnergy;
-      nearestError += result.nearestError() * panelEnergy;
-      events.addAll(result.events());
     }
 
     /** Allocates a tensor with the columns of a part and the rows of the whole. */
@@ -98,8 +104,16 @@ record Panels(
     }
 
     LinearResult result() {
-      Quantized quantized =
-          new Quantized(
+      Linear whole = matrix == null ? quantized() : new Dense(matrix, linear.bias());
+      return new LinearResult(
+          whole,
+          energy == 0 ? 0 : error / energy,
+          energy == 0 ? 0 : nearestError / energy,
+          List.copyOf(events));
+    }
+
+    private Quantized quantized() {
+      return new Quantized(
               form.scheme(),
               form.inFeatures(),
               codes,
@@ -108,11 +122,6 @@ record Panels(
               form.groupIndex(),
               form.scaleType(),
               linear.bias());
-      return new LinearResult(
-          quantized,
-          energy == 0 ? 0 : error / energy,
-          energy == 0 ? 0 : nearestError / energy,
-          List.copyOf(events));
     }
   }
 }

@@ -15,7 +15,6 @@ import espalier.recipe.Recipe;
 import espalier.recipe.SchemeGroup;
 import espalier.recipe.Targets;
 import espalier.recipe.Targets.Assignment;
-import espalier.recipe.Targets.Module;
 import espalier.report.EspalierException;
 import espalier.report.Event;
 import espalier.tensor.DType;
@@ -23,6 +22,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.TreeSet;
 
@@ -81,7 +81,7 @@ public final class Plan {
               + ")",
           "Give the dense checkpoint it was made from; quantizing twice loses quality unseen.");
     }
-    Targets.Resolution resolution = Targets.resolve(recipe, modules(model));
+    Targets.Resolution resolution = Targets.resolve(recipe, Modules.of(model));
     List<Event> events = new ArrayList<>(recipe.notes());
     events.addAll(resolution.notes());
     Map<String, PlannedLinear> linears = new LinkedHashMap<>();
@@ -103,9 +103,14 @@ public final class Plan {
             "Add it to the recipe's ignore list.");
       }
     }
+    PruningPlan pruning =
+        new PruningPlan(recipe, model, Modules.of(model), resolution.assigned(), events);
     model
         .linears()
-        .forEach((name, linear) -> linears.put(name, plan(name, linear, resolution, used)));
+        .forEach(
+            (name, linear) ->
+                linears.put(
+                    name, pruned(plan(name, linear, resolution, used, events), linear, pruning)));
     Spellings spellings = Spellings.of(used);
     Map<String, SparseLayout> sparse =
         formats.contains(OutputFormat.SPARSE)
@@ -116,7 +121,7 @@ public final class Plan {
           "no linear of this model has so many zeros that it is smaller without them",
           "Prune it first; espalier inspect MODEL --density counts zeros.");
     }
-    if (used.isEmpty() && sparse.isEmpty()) {
+    if (sparse.isEmpty() && linears.values().stream().noneMatch(PlannedLinear::isCompressed)) {
       throw EspalierException.usage(
           "the recipe compresses nothing in this model", "Check its targets and ignore lists.");
     }
@@ -143,7 +148,7 @@ public final class Plan {
   private static void warnOfConv1d(
       Model model, Map<String, PlannedLinear> linears, List<Event> events) {
     linears.values().stream()
-        .filter(PlannedLinear::isCompressed)
+        .filter(PlannedLinear::isQuantized)
         .map(PlannedLinear::name)
         .filter(name -> model.linears().get(name) instanceof Dense dense && dense.inOut())
         .findFirst()
@@ -160,7 +165,7 @@ public final class Plan {
   /** Every format must hold the one result exactly: no format rounds again. */
   private void refuseMisfits(Model model) {
     for (PlannedLinear planned : linears.values()) {
-      if (!planned.isCompressed()) {
+      if (!planned.isQuantized()) {
         continue;
       }
       if (formats.stream().anyMatch(OutputFormat::isGptq)) {
@@ -179,34 +184,12 @@ public final class Plan {
     }
   }
 
-  private static List<Module> modules(Model model) {
-    List<Module> modules = new ArrayList<>();
-    TreeSet<String> parents = new TreeSet<>();
-    model
-        .linears()
-        .forEach(
-            (name, linear) -> {
-              int dot = name.lastIndexOf('.');
-              if (dot > 0 && parents.add(name.substring(0, dot))) {
-                String parent = name.substring(0, dot);
-                modules.add(
-                    new Module(parent, parent.contains("attn") ? "Attention" : "MLP", List.of()));
-              }
-              boolean turned = linear instanceof Dense dense && dense.inOut();
-              modules.add(
-                  turned
-                      ? new Module(name, "Conv1D", List.of("Linear"), linear.inFeatures())
-                      : new Module(name, "Linear", List.of(), linear.inFeatures()));
-            });
-    modules.add(new Module(model.family().embedding(), "Embedding", List.of()));
-    if (model.tied()) {
-      modules.add(new Module(HEAD, "Linear", List.of()));
-    }
-    return modules;
-  }
-
   private static PlannedLinear plan(
-      String name, Linear linear, Targets.Resolution resolution, Map<SchemeGroup, Scheme> used) {
+      String name,
+      Linear linear,
+      Targets.Resolution resolution,
+      Map<SchemeGroup, Scheme> used,
+      List<Event> events) {
     long out = linear.outFeatures();
     long in = linear.inFeatures();
     Assignment assignment = resolution.assigned().get(name);
@@ -225,14 +208,34 @@ public final class Plan {
     Scheme scheme = scheme(assignment.group());
     Activation.refuseWidth(name, in, scheme);
     used.put(assignment.group(), scheme);
+    LinearMethod method = modifier.method(weights);
+    if (method instanceof PruningMethod joint) {
+      PruningPlan.check(name, linear, joint.pattern(), events);
+    }
+    return new PlannedLinear(name, out, in, method, scheme, range(name, weights), null, "");
+  }
+
+  /** Puts what prunes a linear before what quantizes it. */
+  private static PlannedLinear pruned(PlannedLinear planned, Linear linear, PruningPlan pruning) {
+    List<LinearMethod> methods = pruning.of(planned.name());
+    if (methods.isEmpty()) {
+      return planned;
+    }
     return new PlannedLinear(
-        name, out, in, modifier.method(weights), scheme, range(name, weights), "");
+        planned.name(),
+        planned.out(),
+        planned.in(),
+        Sequence.of(methods, planned.method()),
+        planned.scheme(),
+        planned.range(),
+        pruning.owl(planned.name()),
+        "");
   }
 
   private static EspalierException notBuilt(String name, Modifier modifier) {
     return EspalierException.unsupported(
         name + ": " + modifier.type() + " is not built yet",
-        "Use GPTQModifier or QuantizationModifier.");
+        "Use GPTQModifier, QuantizationModifier, or a pruning modifier.");
   }
 
   private static void refuseUnbuilt(String name, SchemeGroup group) {
@@ -303,14 +306,14 @@ public final class Plan {
             own.computeIfAbsent(scheme, s -> new ArrayList<>()).addAll(group.targets()));
     boolean agrees =
         linears.values().stream()
-            .filter(PlannedLinear::isCompressed)
+            .filter(PlannedLinear::isQuantized)
             .allMatch(planned -> planned.scheme().equals(firstMatch(own, planned.name())));
     if (agrees) {
       return own;
     }
     Map<Scheme, List<String>> byName = new LinkedHashMap<>();
     linears.values().stream()
-        .filter(PlannedLinear::isCompressed)
+        .filter(PlannedLinear::isQuantized)
         .forEach(
             planned ->
                 byName
@@ -335,12 +338,12 @@ public final class Plan {
     return best;
   }
 
-  /** Every linear that is not compressed, by name: loaders fail over a list that forgets one. */
+  /** Every linear that is not quantized, by name: loaders fail over a list that forgets one. */
   private static List<String> ignored(
       Model model, Targets.Resolution resolution, Map<String, PlannedLinear> linears) {
     List<String> names = new ArrayList<>();
     for (PlannedLinear planned : linears.values()) {
-      if (!planned.isCompressed()) {
+      if (!planned.isQuantized()) {
         names.add(planned.name());
       }
     }
@@ -437,10 +440,24 @@ public final class Plan {
         .anyMatch(planned -> planned.isCompressed() && planned.method().needsStatistics());
   }
 
-  /** Returns the widest input of a linear that needs statistics. */
+  /** Returns whether any linear becomes codes. */
+  boolean quantizes() {
+    return linears.values().stream().anyMatch(PlannedLinear::isQuantized);
+  }
+
+  /** Returns the ways in which sparsity is spread over the blocks; mostly none. */
+  List<Owl> owls() {
+    return linears.values().stream()
+        .map(PlannedLinear::owl)
+        .filter(Objects::nonNull)
+        .distinct()
+        .toList();
+  }
+
+  /** Returns the widest input of a linear whose Hessian is needed. */
   long widestInput() {
     return linears.values().stream()
-        .filter(planned -> planned.isCompressed() && planned.method().needsStatistics())
+        .filter(planned -> planned.isCompressed() && planned.method().needsHessian())
         .mapToLong(PlannedLinear::in)
         .max()
         .orElse(0);
@@ -451,7 +468,7 @@ public final class Plan {
     TreeSet<String> words = new TreeSet<>();
     linears.values().stream()
         .filter(PlannedLinear::isCompressed)
-        .forEach(planned -> words.add(planned.method().name() + " " + planned.scheme()));
+        .forEach(planned -> words.add((planned.method().name() + " " + planned.describe()).strip()));
     return String.join(", ", words);
   }
 }

@@ -73,7 +73,7 @@ final class SparsePlan {
   /** Empty where a method may put a weight in the place of any zero. */
   private Optional<Zeros> zeros(Context context, PlannedLinear planned) {
     if (planned.isCompressed()) {
-      Optional<Zeros> promised = planned.method().zeros(planned.out(), planned.in());
+      Optional<Zeros> promised = planned.zeros();
       if (promised.isPresent() || !planned.method().keepsZeros(planned.scheme())) {
         return promised;
       }

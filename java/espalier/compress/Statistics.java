@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
+import espalier.kernel.Convert;
 import espalier.kernel.LinearAlgebra;
+import espalier.kernel.Prune;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
 import java.nio.DoubleBuffer;
+import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.List;
 import java.util.stream.IntStream;
 
 /**
@@ -22,8 +26,9 @@ public final class Statistics {
 
   private final Context context;
   private final Tensor gram;
+  private final Tensor squares;
   private long tokens;
-  private HessianFactor factor;
+  private final List<HessianFactor> factors = new ArrayList<>();
 
   /** Starts with no tokens; {@code width} is the number of input channels. */
   public Statistics(Context context, long width) {
@@ -32,16 +37,31 @@ public final class Statistics {
 
   /** Takes over a gram matrix F64 [width, width] (upper triangle) that was summed elsewhere. */
   public Statistics(Context context, Tensor gram, long tokens) {
+    this(context, gram, null, tokens);
+  }
+
+  private Statistics(Context context, Tensor gram, Tensor squares, long tokens) {
     this.context = context;
     this.gram = gram;
+    this.squares = squares;
     this.tokens = tokens;
+  }
+
+  /** Starts with no tokens and measures the diagonal of Σxxᵀ alone, in F64. */
+  public static Statistics ofDiagonal(Context context, long width) {
+    return new Statistics(context, null, context.allocate(DType.F64, width), 0);
   }
 
   /** Adds the rows of x F32 or BF16 [tokens, width]. */
   public void add(Tensor x) {
-    LinearAlgebra.gram(context, x, gram);
+    if (gram != null) {
+      LinearAlgebra.gram(context, x, gram);
+    } else {
+      Prune.columnSquares(
+          context, x.dtype() == DType.F32 ? x : Convert.toFloat(context, x), squares);
+    }
     tokens += x.dimension(0);
-    factor = null;
+    factors.clear();
   }
 
   /** Returns the number of rows added. */
@@ -51,11 +71,23 @@ public final class Statistics {
 
   /** Returns the number of input channels. */
   public long width() {
-    return gram.dimension(0);
+    return (gram == null ? squares : gram).dimension(0);
   }
 
-  /** Returns Σxxᵀ, F64 [width, width], on and above the diagonal; not to be changed. */
+  /** Returns whether more than the diagonal of Σxxᵀ was measured. */
+  public boolean hasGram() {
+    return gram != null;
+  }
+
+  /**
+   * Returns Σxxᵀ, F64 [width, width], on and above the diagonal; not to be changed.
+   *
+   * @throws IllegalStateException when only its diagonal was measured
+   */
   public Tensor gram() {
+    if (gram == null) {
+      throw new IllegalStateException("only the diagonal was measured");
+    }
     return gram;
   }
 
@@ -105,17 +137,21 @@ public final class Statistics {
 
   /** Returns Σx² of channel i. */
   public double diagonal(long i) {
-    return row(i).get((int) i);
+    return gram == null ? squares.buffer().asDoubleBuffer().get((int) i) : row(i).get((int) i);
   }
 
   /**
-   * Returns the damped, factored Hessian for a damping fraction and column order. The last one is
-   * kept, so that linears of one step share it.
+   * Returns the damped, factored Hessian for a damping fraction and column order. Each is computed
+   * once, so that linears of one step share it.
    */
   HessianFactor factor(double damping, boolean actOrder) {
-    if (factor == null || factor.damping() != damping || factor.actOrder() != actOrder) {
-      factor = HessianFactor.of(context, this, damping, actOrder);
+    for (HessianFactor known : factors) {
+      if (known.damping() == damping && known.actOrder() == actOrder) {
+        return known;
+      }
     }
+    HessianFactor factor = HessianFactor.of(context, this, damping, actOrder);
+    factors.add(factor);
     return factor;
   }
 }

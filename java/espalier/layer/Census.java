@@ -30,6 +30,9 @@ public record Census(long weights, long nonZeros, Fullest fullest, long inFeatur
   /** The share of zeros from which a matrix counts as pruned at all. */
   private static final double PRUNED = 0.01;
 
+  /** Weights of codes that are widened at a time. */
+  private static final long PANEL_WEIGHTS = 1L << 22;
+
   /** Columns looked at together: an int of bits. */
   private static final int WIDTH = 32;
 
@@ -38,6 +41,14 @@ public record Census(long weights, long nonZeros, Fullest fullest, long inFeatur
     Counter counter = new Counter();
     if (linear instanceof Dense dense && !dense.inOut()) {
       counter.count(dense.matrix());
+    } else if (linear instanceof Quantized quantized && quantized.groupIndex() == null) {
+      long rows = Math.max(1, PANEL_WEIGHTS / Math.max(1, linear.inFeatures()));
+      for (long from = 0; from < linear.outFeatures(); from += rows) {
+        try (Context.Scope scope = context.scope()) {
+          Quantized panel = quantized.rows(from, Math.min(linear.outFeatures(), from + rows));
+          counter.count(panel.weight(context));
+        }
+      }
     } else {
       try (Context.Scope scope = context.scope()) {
         counter.count(linear.weight(context));

@@ -9,12 +9,14 @@ import java.util.regex.Pattern;
  * What happened to one linear.
  *
  * @param name full module name
- * @param method how it was compressed: {@code gptq}, {@code rtn}; {@code none} when left alone
- * @param scheme bits, symmetry and group in words, or why it was left alone
+ * @param method how it was compressed: {@code gptq}, {@code sparsegpt+rtn}; {@code none} when left
+ *     alone
+ * @param scheme what is pruned, bits, symmetry and group in words, or why it was left alone
  * @param parameters weights it has, or 0 where that is not known
  * @param bitsPerWeight stored bits per weight, scales and zero points included
  * @param relativeError tr((W−Q)H(W−Q)ᵀ) / tr(WHWᵀ); with H = I where no calibration was run
- * @param nearestError the same for plain rounding to nearest, for comparison; NaN when not measured
+ * @param nearestError the same for the plain way, for comparison: rounding to nearest, pruning by
+ *     magnitude, or both; NaN when not measured
  * @param seconds wall time of its solve
  * @param variant the kernel row that solved it, as {@code operation/row}; null when not known
  * @param sparsity its zeros; null when they were not counted

@@ -127,7 +127,7 @@ final class ReportSections {
                 "scheme",
                 ">bits a weight",
                 ">error",
-                ">rounding",
+                ">plain way",
                 ">gain",
                 ">seconds",
                 "kernel"));

@@ -156,6 +156,9 @@ final class QualityBench implements AutoCloseable {
    */
   private static String recipe(String key, Model model) {
     String[] parts = key.split("\\.");
+    if (!parts[0].equals("rtn") && !parts[0].equals("gptq")) {
+      return pruning(parts);
+    }
     boolean gptq = parts[0].equals("gptq");
     int group = Integer.parseInt(parts[3].substring(1));
     List<String> options = List.of(parts).subList(4, parts.length);
@@ -185,6 +188,40 @@ final class QualityBench implements AutoCloseable {
       yaml.append("], weights: {").append(common).append("strategy: channel}}\n");
     }
     return yaml.toString();
+  }
+
+  /** Returns the recipe of a key such as wanda.2of4 or joint.50.b4.sym.g0. */
+  private static String pruning(String[] parts) {
+    String[] pattern = parts[1].split("of");
+    boolean structured = pattern.length == 2;
+    double sparsity =
+        structured
+            ? Double.parseDouble(pattern[0]) / Double.parseDouble(pattern[1])
+            : Integer.parseInt(parts[1]) / 100.0;
+    String mask = structured ? "mask_structure: '" + pattern[0] + ":" + pattern[1] + "', " : "";
+    String common = "{sparsity: " + sparsity + ", " + mask + "ignore: [lm_head]";
+    String stage = "prune_stage:\n  prune_modifiers:\n    ";
+    if (parts[0].equals("magnitude")) {
+      return stage
+          + "MagnitudePruningModifier: {init_sparsity: 0.0, final_sparsity: "
+          + sparsity
+          + ", "
+          + mask
+          + "targets: ['re:(?!lm_head).*']}\n";
+    }
+    if (parts.length == 2) {
+      String type = parts[0].equals("wanda") ? "WandaPruningModifier" : "SparseGPTModifier";
+      return stage + type + ": " + common + "}\n";
+    }
+    String weights =
+        "config_groups: {group_0: {targets: [Linear], weights: {num_bits: "
+            + parts[2].substring(1)
+            + ", symmetric: true, strategy: channel}}}}\n";
+    return parts[0].equals("joint")
+        ? stage + "SparseGPTQuantizationModifier: " + common + ", " + weights
+        : stage
+            + ("SparseGPTModifier: " + common + "}\n")
+            + ("    QuantizationModifier: {ignore: [lm_head], " + weights);
   }
 
   @Override
