@@ -23,7 +23,7 @@ constexpr int64_t counters = 2048;
 constexpr int64_t most_pieces = 64;
 
 uint32_t key_of(float x, const float* factor, int64_t c) {
-  return bits_of(score_of(x, factor, c)) & 0x7fffffffu;  // -0 is 0
+  return bits_of(score_of(x, factor, c));
 }
 
 struct threshold {
@@ -75,8 +75,8 @@ void mark(const scored_rows& m, int64_t first, int64_t last, threshold t, uint8_
     uint8_t* const row = kept + r * ldkept;
     for (int64_t c = 0; c < m.cols; c++) {
       const uint32_t key = key_of(m.x[r * m.ldx + c], m.factor, c);
-      const bool tie = key == t.key;
-      row[c] = tie ? t.ties <= 0 : key > t.key;
+      const int32_t tie = key == t.key;
+      row[c] = static_cast<uint8_t>((key > t.key) | (tie & (t.ties <= 0)));
       t.ties -= tie;
     }
   }

@@ -209,7 +209,7 @@ public final class MemoryPlan {
                         + states
                         + finished
                         + kept
-                        + (solved ? gram(in) + factor(in) : 0)
+                        + (solved ? gram(in) + factors(planned) * factor(in) : 0)
                         + solveBytes(planned, block.linears().get(name)),
                     "solving " + name));
           }
@@ -234,13 +234,13 @@ public final class MemoryPlan {
     }
     PlannedLinear head = plan.of(Plan.HEAD);
     if (head.isCompressed()) {
-      boolean solved = head.method().needsStatistics();
+      boolean solved = head.method().needsHessian();
       peaks.add(
           new Peak(
               base
                   + here
                   + resultBytes(head)
-                  + (solved ? gram(head.in()) + factor(head.in()) : 0)
+                  + (solved ? gram(head.in()) + factors(head) * factor(head.in()) : 0)
                   + solveBytes(head, model.head()),
               "solving " + Plan.HEAD));
     }
@@ -253,7 +253,7 @@ public final class MemoryPlan {
   private boolean wants(Step step) {
     return step.linears().stream()
         .map(plan::of)
-        .anyMatch(p -> p.isCompressed() && p.method().needsStatistics());
+        .anyMatch(p -> p.isCompressed() && p.method().needsHessian());
   }
 
   /** Σxxᵀ in fp64. */
@@ -264,6 +264,11 @@ public final class MemoryPlan {
   /** The Cholesky factor beside it. */
   private static long factor(long in) {
     return in * in * F64_BYTES;
+  }
+
+  /** Methods one after the other may each want their own damping and order. */
+  private static int factors(PlannedLinear planned) {
+    return planned.method() instanceof Sequence ? 2 : 1;
   }
 
   private long rows(PlannedLinear planned) {

@@ -17,6 +17,7 @@ import espalier.recipe.Targets;
 import espalier.recipe.Targets.Assignment;
 import espalier.report.EspalierException;
 import espalier.report.Event;
+import espalier.tensor.Context;
 import espalier.tensor.DType;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -111,6 +112,9 @@ public final class Plan {
             (name, linear) ->
                 linears.put(
                     name, pruned(plan(name, linear, resolution, used, events), linear, pruning)));
+    if (formats.contains(OutputFormat.SPARSE)) {
+      settle(model, linears);
+    }
     Spellings spellings = Spellings.of(used);
     Map<String, SparseLayout> sparse =
         formats.contains(OutputFormat.SPARSE)
@@ -142,6 +146,17 @@ public final class Plan {
             sparse);
     plan.refuseMisfits(model);
     return plan;
+  }
+
+  /** Finds out now which linears are pruned already: their zeros decide how they are laid out. */
+  private static void settle(Model model, Map<String, PlannedLinear> linears) {
+    try (Context context = Context.cpu(1)) {
+      linears.replaceAll(
+          (name, planned) ->
+              planned.isCompressed()
+                  ? planned.with(planned.method().onto(model.linears().get(name), context))
+                  : planned);
+    }
   }
 
   /** compressed-tensors knows Linear modules only, so transformers would start ours at random. */

@@ -2,6 +2,7 @@
 package espalier.recipe;
 
 import espalier.report.EspalierException;
+import java.math.BigDecimal;
 import java.util.List;
 import java.util.Locale;
 
@@ -82,7 +83,7 @@ public record PruneForm(String method, double sparsity, String pattern) {
     if (method.equals("magnitude")) {
       yaml.append("    MagnitudePruningModifier:\n");
       yaml.append("      init_sparsity: 0.0\n");
-      yaml.append("      final_sparsity: ").append(sparsity).append('\n');
+      yaml.append("      final_sparsity: ").append(share()).append('\n');
       yaml.append("      mask_structure: ")
           .append(pattern == null ? "unstructured" : '"' + pattern + '"')
           .append('\n');
@@ -101,7 +102,12 @@ public record PruneForm(String method, double sparsity, String pattern) {
   /** Returns the fields that say how much, for a modifier that solves. */
   String fields() {
     String mask = pattern == null ? "" : "      mask_structure: \"" + pattern + "\"\n";
-    return "      sparsity: " + sparsity + "\n" + mask;
+    return "      sparsity: " + share() + "\n" + mask;
+  }
+
+  /** YAML 1.1 takes a number with an exponent for text. */
+  private String share() {
+    return BigDecimal.valueOf(sparsity).toPlainString();
   }
 
   /** Returns whether quantizing by {@code gptq} can be solved together with this. */

@@ -205,7 +205,7 @@ class PruningTest {
   void theMeanErrorIsSmallerThanThatOfMagnitude() {
     Path model = spread(TinyModels.llama());
     for (String sparsity : List.of("0.5", "2:4", "4:8")) {
-      String name = sparsity.replace(':', 'of');
+      String name = sparsity.replace(":", "of");
       Report report = again(model, name).sparsity(sparsity).run();
       List<LinearRow> rows = report.rows().stream().filter(LinearRow::isCompressed).toList();
       double solved = rows.stream().mapToDouble(LinearRow::relativeError).average().orElseThrow();
