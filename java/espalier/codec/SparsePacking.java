@@ -114,7 +114,7 @@ final class SparsePacking {
     for (int at = 0; left > 0; at++) {
       int bits = mask.get(at) & 0xFF;
       for (; left > 0 && bits != 0xFF; left--) {
-        bits |= ~bits & -~bits; // the lowest free bit
+        bits |= ~bits & - ~bits; // the lowest free bit
       }
       mask.put(at, (byte) bits);
     }

@@ -58,12 +58,10 @@ final class Compaction {
     Census census = Census.of(context, linear);
     if (layout.isEmpty()) {
       return new Kept(
-          linear,
-          new Sparsity(census.density(), census.pattern(), null, Double.NaN, Double.NaN));
+          linear, new Sparsity(census.density(), census.pattern(), null, Double.NaN, Double.NaN));
     }
     Linear compact = compacted(layout.get(), linear);
-    FormSpeed speed =
-        speeds.computeIfAbsent(layout.get(), any -> FormSpeed.of(context, compact));
+    FormSpeed speed = speeds.computeIfAbsent(layout.get(), any -> FormSpeed.of(context, compact));
     return new Kept(
         compact,
         new Sparsity(

@@ -5,7 +5,6 @@ import espalier.kernel.Eager;
 import espalier.kernel.Ops;
 import espalier.kernel.ScaleType;
 import espalier.kernel.Variants;
-import espalier.layer.Census;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
@@ -52,8 +51,10 @@ public final class Compression implements AutoCloseable {
   private int[] witnessIds;
   private Tensor witnessLogits;
   private long done;
+
   /** The methods whose sparsity was only found in this run, by linear. */
   private final Map<String, LinearMethod> settled = new HashMap<>();
+
   private String lastResult = "";
 
   /** Owns the linears it makes; keep it open as long as the model computes with them. */
@@ -343,8 +344,7 @@ public final class Compression implements AutoCloseable {
       DType type = original.matrix().dtype();
       return new Dense(
           outlive(
-              scope,
-              DenseSpelling.matrix(context, result.weight(context), original.inOut(), type)),
+              scope, DenseSpelling.matrix(context, result.weight(context), original.inOut(), type)),
           original.inOut(),
           result.bias());
     }

@@ -39,8 +39,8 @@ public final class MemoryPlan {
   private static final long SOLVE_BYTES = 6 * Float.BYTES + 6;
 
   /**
-   * Bytes per weight while zeros are left out of a whole linear and both forms are timed: the values
-   * in F32, and once more in their own type of at most four.
+   * Bytes per weight while zeros are left out of a whole linear and both forms are timed: the
+   * values in F32, and once more in their own type of at most four.
    */
   private static final long COMPACTION_BYTES = 2 * Float.BYTES;
 

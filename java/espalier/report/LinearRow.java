@@ -79,6 +79,11 @@ public record LinearRow(
         zeros);
   }
 
+  /** Returns the share of weights that are not 0; null when zeros were not counted. */
+  public Double density() {
+    return sparsity == null ? null : sparsity.density();
+  }
+
   @JsonIgnore // follows from the method
   public boolean isCompressed() {
     return !method.equals("none");

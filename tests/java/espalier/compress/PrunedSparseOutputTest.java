@@ -54,7 +54,7 @@ class PrunedSparseOutputTest extends InterruptedRuns {
     "2:4, wanda, , F32",
     "0.6, magnitude, , BF16",
     "2:4, sparsegpt, W4A16, BF16",
-    "0.7, sparsegpt, W4A16, F32",
+    "0.9, sparsegpt, W4A16, F32",
     "0.5, sparsegpt, W8A16, BF16"
   })
   void whatIsPlannedIsWritten(String sparsity, String method, String scheme, DType type)
