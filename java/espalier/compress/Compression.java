@@ -57,8 +57,10 @@ public final class Compression implements AutoCloseable {
   private int[] witnessIds;
   private Tensor witnessLogits;
   private long done;
+
   /** The methods whose sparsity was only found in this run, by linear. */
   private final Map<String, LinearMethod> settled = new HashMap<>();
+
   private String lastResult = "";
 
   /** Owns the linears it makes; keep it open as long as the model computes with them. */
@@ -342,8 +344,7 @@ public final class Compression implements AutoCloseable {
       DType type = original.matrix().dtype();
       return new Dense(
           outlive(
-              scope,
-              DenseSpelling.matrix(context, result.weight(context), original.inOut(), type)),
+              scope, DenseSpelling.matrix(context, result.weight(context), original.inOut(), type)),
           original.inOut(),
           result.bias());
     }

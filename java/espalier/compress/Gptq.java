@@ -83,9 +83,7 @@ public record Gptq(double damping, boolean actOrder, boolean keepZeros) implemen
   /** A matrix that is pruned stays so. */
   @Override
   public LinearMethod onto(Linear linear, Context context) {
-    return !keepZeros && Census.of(context, linear).density() <= 1 - PRUNED
-        ? keepingZeros()
-        : this;
+    return !keepZeros && Census.of(context, linear).density() <= 1 - PRUNED ? keepingZeros() : this;
   }
 
   @Override

@@ -12,8 +12,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * A format of quantized linears beside which those that are only pruned are plain matrices, zeros in
- * place; the format's config names them as not quantized.
+ * A format of quantized linears beside which those that are only pruned are plain matrices, zeros
+ * in place; the format's config names them as not quantized.
  */
 record MixedSpelling(DenseSpelling dense, OutputSpelling quantized) implements OutputSpelling {
   private OutputSpelling of(PlannedLinear planned) {

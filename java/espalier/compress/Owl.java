@@ -5,7 +5,6 @@ import espalier.layer.Linear;
 import espalier.recipe.PrunerOptions;
 import espalier.report.Event;
 import espalier.tensor.Context;
-import espalier.tensor.Tensor;
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;

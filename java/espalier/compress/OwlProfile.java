@@ -55,16 +55,11 @@ final class OwlProfile {
   }
 
   private static Map<String, LinearMethod> methods(
-      Model model,
-      Plan plan,
-      List<String> names,
-      Map<Owl, List<Double>> shares,
-      Report report) {
+      Model model, Plan plan, List<String> names, Map<Owl, List<Double>> shares, Report report) {
     Map<String, LinearMethod> methods = new HashMap<>();
     shares.forEach(
         (owl, values) -> {
-          double[] by =
-              owl.departures(values.stream().mapToDouble(Double::doubleValue).toArray());
+          double[] by = owl.departures(values.stream().mapToDouble(Double::doubleValue).toArray());
           Map<String, Double> told = new LinkedHashMap<>();
           for (int k = 0; k < by.length; k++) {
             told.put(names.get(k), by[k]);

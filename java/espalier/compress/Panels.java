@@ -114,14 +114,14 @@ record Panels(
 
     private Quantized quantized() {
       return new Quantized(
-              form.scheme(),
-              form.inFeatures(),
-              codes,
-              scales,
-              zeros,
-              form.groupIndex(),
-              form.scaleType(),
-              linear.bias());
+          form.scheme(),
+          form.inFeatures(),
+          codes,
+          scales,
+          zeros,
+          form.groupIndex(),
+          form.scaleType(),
+          linear.bias());
     }
   }
 }

@@ -475,7 +475,8 @@ public final class Plan {
     TreeSet<String> words = new TreeSet<>();
     linears.values().stream()
         .filter(PlannedLinear::isCompressed)
-        .forEach(planned -> words.add((planned.method().name() + " " + planned.describe()).strip()));
+        .forEach(
+            planned -> words.add((planned.method().name() + " " + planned.describe()).strip()));
     return String.join(", ", words);
   }
 }

@@ -8,7 +8,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/** A modifier of a recipe that puts zeros into one linear at a time, or keeps those that are there. */
+/**
+ * A modifier of a recipe that puts zeros into one linear at a time, or keeps those that are there.
+ */
 interface PruningModifier extends Modifier {
   /** Returns the share of zeros of every linear it works on, in model order. */
   Map<String, Double> sparsities(Recipe recipe, List<Targets.Module> modules);

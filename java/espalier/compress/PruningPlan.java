@@ -99,10 +99,7 @@ final class PruningPlan {
   }
 
   private void refuseBehind(
-      String name,
-      PruningModifier modifier,
-      Targets.Assignment quantizer,
-      List<Modifier> earlier) {
+      String name, PruningModifier modifier, Targets.Assignment quantizer, List<Modifier> earlier) {
     if (quantizer != null && earlier.contains(quantizer.modifier())) {
       throw recipe.error(
           modifier,
@@ -149,7 +146,12 @@ final class PruningPlan {
   static void check(String name, Linear linear, Pattern pattern, List<Event> events) {
     if (pattern.m() > Prune.MOST_COLUMNS) {
       throw EspalierException.unsupported(
-          name + ": pattern " + pattern.text() + " is wider than " + Prune.MOST_COLUMNS + " columns",
+          name
+              + ": pattern "
+              + pattern.text()
+              + " is wider than "
+              + Prune.MOST_COLUMNS
+              + " columns",
           "Choose a smaller m with the same share.");
     }
     pattern.check(name, linear.inFeatures()).ifPresent(events::add);

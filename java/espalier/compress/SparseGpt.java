@@ -31,8 +31,8 @@ import java.util.Optional;
  *
  * <p>With a scheme the weights that stay are rounded in the same pass: the loss of both is made up
  * for at once. Scales of a group are taken from its updated columns when the first is reached, and
- * from the untouched matrix when per channel, when the range is searched, or when groups and pattern
- * do not fit into 128 columns together. Columns are processed from left to right.
+ * from the untouched matrix when per channel, when the range is searched, or when groups and
+ * pattern do not fit into 128 columns together. Columns are processed from left to right.
  *
  * <p>What differs from the reference code. Channels that were zero throughout calibration score 0,
  * so that they are the first to go; the reference empties them all, whatever the sparsity.

@@ -36,9 +36,7 @@ public record PruneForm(String method, double sparsity, String pattern) {
           "Methods: " + String.join(", ", METHODS));
     }
     String text = sparsity.strip();
-    return text.contains(":")
-        ? pattern(known, text)
-        : new PruneForm(known, share(text), null);
+    return text.contains(":") ? pattern(known, text) : new PruneForm(known, share(text), null);
   }
 
   private static double share(String text) {

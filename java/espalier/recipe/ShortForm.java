@@ -51,8 +51,7 @@ public record ShortForm(String yaml, Recipe recipe) {
     return HEAD + quantizer(null, scheme, method, groupSize);
   }
 
-  private static String yaml(
-      PruneForm pruning, String scheme, String method, Integer groupSize) {
+  private static String yaml(PruneForm pruning, String scheme, String method, Integer groupSize) {
     if (scheme != null) {
       return HEAD + quantizer(pruning, scheme, method, groupSize);
     }

@@ -70,8 +70,7 @@ final class ReadyRecipesTest {
     boolean quantized = words.get(0).startsWith("w") && !words.get(0).equals("wanda");
     int bits = quantized ? Integer.parseInt(name.substring(1, 2)) : 32;
     assertEquals(bits, (int) row.bitsPerWeight(), row.name());
-    String zeros =
-        words.stream().filter(w -> w.matches("50|70|2of4")).findFirst().orElse(null);
+    String zeros = words.stream().filter(w -> w.matches("50|70|2of4")).findFirst().orElse(null);
     String method =
         zeros == null
             ? words.get(words.size() - 1)

@@ -74,8 +74,10 @@ class PruneCommandTest {
 
   @Test
   void magnitudeNeedsNoTexts() {
-    CommandRun run = compress("--sparsity 2:4 --prune-method magnitude --scheme W8A16 --method rtn"
-        + " --group-size 4 --json");
+    CommandRun run =
+        compress(
+            "--sparsity 2:4 --prune-method magnitude --scheme W8A16 --method rtn"
+                + " --group-size 4 --json");
     assertEquals(0, run.code(), run.err());
     assertEquals("magnitude+rtn", run.json().path("linears").path(0).path("method").asText());
     assertTrue(run.json().path("linears").path(0).path("density").asDouble() <= 0.5);

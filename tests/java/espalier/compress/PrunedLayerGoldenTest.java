@@ -27,8 +27,9 @@ import org.junit.jupiter.api.TestFactory;
 
 /**
  * Magnitude, Wanda and SparseGPT, alone and joint with rounding, on real layers against float64
- * reference results, by the rules of README-layers-quality.md ("How to compare"): a first difference
- * of a mask must be a score next to its cut, a first difference of a code next to its boundary.
+ * reference results, by the rules of README-layers-quality.md ("How to compare"): a first
+ * difference of a mask must be a score next to its cut, a first difference of a code next to its
+ * boundary.
  */
 class PrunedLayerGoldenTest {
   /** A first difference farther from its cut than this share, or from its boundary, is a fault. */
@@ -78,8 +79,7 @@ class PrunedLayerGoldenTest {
     };
   }
 
-  private static LinearInput input(
-      Context context, Safetensors golden, String key, Scheme scheme) {
+  private static LinearInput input(Context context, Safetensors golden, String key, Scheme scheme) {
     Tensor hessian = golden.find("hessian").orElseThrow();
     return new LinearInput(
         key,
@@ -127,8 +127,7 @@ class PrunedLayerGoldenTest {
             parted[row] = true;
             boolean tie = Math.abs(mask[at]) == TIE;
             double gap = tie ? 0 : Math.pow(2, -(Math.abs(mask[at]) - 1) / 4.0);
-            assertTrue(
-                !first || gap < CLOSE, "row " + row + " column " + column + ": gap " + gap);
+            assertTrue(!first || gap < CLOSE, "row " + row + " column " + column + ": gap " + gap);
             first = tie ? first : false;
           }
         }

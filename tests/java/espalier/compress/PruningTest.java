@@ -113,7 +113,6 @@ class PruningTest {
     return new Values(linear.weight(context).toFloats(), (int) linear.inFeatures());
   }
 
-
   @ParameterizedTest
   @ValueSource(strings = {"llama", "mistral", "qwen2", "qwen3", "gpt2"})
   void everyFamilyIsPrunedAndReadBackAsPlainTensors(String family) throws IOException {
@@ -481,8 +480,7 @@ class PruningTest {
     if (scheme != null) {
       job.scheme(scheme).groupSize(4);
     }
-    DryRun dry =
-        job.machines(new MachineCache(folder.resolve("cache").resolve("m.json"))).dryRun();
+    DryRun dry = job.machines(new MachineCache(folder.resolve("cache").resolve("m.json"))).dryRun();
     JsonNode after = job.run().toJson();
     int compressed = 0;
     for (JsonNode row : after.get("linears")) {

@@ -36,7 +36,16 @@ class HtmlReportTest {
         double error = 0.001 * (block + 1);
         report.row(
             new LinearRow(
-                name, "gptq", "W4", 64, 4.5, null, error, 2 * error, 0.5, "gptq_columns/reference"));
+                name,
+                "gptq",
+                "W4",
+                64,
+                4.5,
+                null,
+                error,
+                2 * error,
+                0.5,
+                "gptq_columns/reference"));
         report.timings().add(Phase.SOLVE, name, 0.25);
       }
     }
