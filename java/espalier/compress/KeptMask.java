@@ -19,6 +19,11 @@ public record KeptMask() implements LinearMethod {
   }
 
   @Override
+  public boolean prunes() {
+    return true;
+  }
+
+  @Override
   public boolean keepsZeros(Scheme scheme) {
     return true;
   }

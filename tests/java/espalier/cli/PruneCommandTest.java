@@ -40,7 +40,7 @@ class PruneCommandTest {
         "--sparsity 50 | did you mean 0.5?",
         "--sparsity 0 | a share lies between 0 and 1",
         "--sparsity -0.5 | a share lies between 0 and 1",
-        "--sparsity nan | a share lies between 0 and 1",
+        "--sparsity NaN | a share lies between 0 and 1",
         "--sparsity half | neither a number nor n:m",
         "--sparsity 4:2 | did you mean 2:4?",
         "--sparsity 4:4 | would leave nothing",
