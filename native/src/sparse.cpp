@@ -69,6 +69,11 @@ int64_t sparse_values_length(const sparse_operands& w) {
   return start + sparse_value_bytes(kept_in_row(w, w.rows - 1), sparse_value_bits(w.dtype));
 }
 
+int64_t sparse_kept(const sparse_operands& w) {
+  if (w.pattern == ESP_SPARSE_24) return w.rows * (w.cols / 2);
+  return w.row_offsets[w.rows - 1] + kept_in_row(w, w.rows - 1);
+}
+
 sparse_weights sparse_rows_of(const sparse_operands& w, int64_t begin, int64_t end,
                               const int64_t* starts, int64_t values_length) {
   const uint8_t* const values = static_cast<const uint8_t*>(w.values);

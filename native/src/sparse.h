@@ -44,6 +44,23 @@ int64_t sparse_values_length(const sparse_operands& w);
 sparse_weights sparse_rows_of(const sparse_operands& w, int64_t begin, int64_t end,
                               const int64_t* starts, int64_t values_length);
 
+// What is multiplied: y[m, rows] = x[m, cols] . W^T + bias.
+struct sparse_activations {
+  int64_t m;
+  const float* x;  // [m, cols] ldx
+  int64_t ldx;
+  const float* bias;  // [rows] or null
+  float* y;           // [m, rows] ldy
+  int64_t ldy;
+};
+
+// All kept weights; rows > 0.
+int64_t sparse_kept(const sparse_operands& w);
+
+// Many rows of x as panels of spmm_f32, with operands that were checked;
+// native/src/sparse_panels.cpp.
+esp_status multiply_panels(esp_context* ctx, const sparse_operands& w, const sparse_activations& d);
+
 }  // namespace esp
 
 #endif  // ESPALIER_SPARSE_H

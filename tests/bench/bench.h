@@ -110,6 +110,9 @@ void every_workload(const pools& data, const std::function<void(const workload&)
 // Those of int8 activations, which every_workload visits too; int8_workloads.cpp.
 void int8_workloads(const pools& data, const std::function<void(const workload&)>& visit);
 
+// Those of sparse weights, which every_workload visits too; sparse_workloads.cpp.
+void sparse_workloads(const pools& data, const std::function<void(const workload&)>& visit);
+
 // ---- ceilings
 
 // One probe with `threads` threads; returns the bytes or FLOP it did.

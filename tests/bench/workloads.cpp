@@ -506,6 +506,7 @@ void every_workload(const pools& data, const visitor& visit) {
   visit(rope(data));  // first: it wants floats in the sink
   packed_products(data, visit);
   int8_workloads(data, visit);
+  sparse_workloads(data, visit);
   dense_products(data, visit);
   visit(attention(data, 1, 2048, 32));
   visit(attention(data, 256, 256, 8));

@@ -192,6 +192,17 @@ inline __mmask16 mm512_cmp_ps_mask(m512 a, m512 b, int predicate) {
     k |= static_cast<uint32_t>(compares(a.at[i], b.at[i], predicate)) << i;
   return static_cast<__mmask16>(k);
 }
+inline m512 mm512_maskz_expand_ps(__mmask16 k, m512 a) {
+  int next = 0;
+  return floats([&](int i) { return (k >> i & 1) != 0 ? a.at[next++] : 0.0f; });
+}
+inline m512 mm512_maskz_compress_ps(__mmask16 k, m512 a) {
+  m512 packed{};
+  int next = 0;
+  for (int i = 0; i < 16; i++)
+    if ((k >> i & 1) != 0) packed.at[next++] = a.at[i];
+  return packed;
+}
 inline m512 mm512_permutexvar_ps(m512i index, m512 a) {
   return floats([&](int i) { return a.at[index.at[i] & 15]; });
 }
@@ -523,6 +534,8 @@ inline __mmask16 mm256_cmpeq_epi16_mask(__m256i a, __m256i b) {
 #undef _mm512_scalef_ps
 #undef _mm512_mask_blend_ps
 #undef _mm512_cmp_ps_mask
+#undef _mm512_maskz_expand_ps
+#undef _mm512_maskz_compress_ps
 #undef _mm512_permutexvar_ps
 #undef _mm512_reduce_add_ps
 #undef _mm512_reduce_max_ps
@@ -622,6 +635,8 @@ inline __mmask16 mm256_cmpeq_epi16_mask(__m256i a, __m256i b) {
 #define _mm512_scalef_ps ::esp::emulated::mm512_scalef_ps
 #define _mm512_mask_blend_ps ::esp::emulated::mm512_mask_blend_ps
 #define _mm512_cmp_ps_mask ::esp::emulated::mm512_cmp_ps_mask
+#define _mm512_maskz_expand_ps ::esp::emulated::mm512_maskz_expand_ps
+#define _mm512_maskz_compress_ps ::esp::emulated::mm512_maskz_compress_ps
 #define _mm512_permutexvar_ps ::esp::emulated::mm512_permutexvar_ps
 #define _mm512_reduce_add_ps ::esp::emulated::mm512_reduce_add_ps
 #define _mm512_reduce_max_ps ::esp::emulated::mm512_reduce_max_ps
