@@ -442,7 +442,8 @@ enum { ESP_SPARSE_BITMASK = 0, ESP_SPARSE_24 = 1 };
 
 // y[m, rows] = x[m, cols] . W^T + bias[rows] (bias may be NULL), fp32 sums whose order depends on
 // m, rows, cols and the kept count alone. Few rows of x are multiplied straight from the values,
-// many are panels of spmm_f32 or products of a tile expanded once: esp_matmul_sparse_path.
+// many are panels of spmm_f32 or products of a tile expanded once: esp_matmul_sparse_path. A NaN or
+// an infinity in x may show in y where its column is not kept, as in a dense product.
 ESP_EXPORT esp_status esp_matmul_sparse(esp_context* ctx, int64_t m, int64_t rows, int64_t cols,
                                         const float* x, int64_t ldx, esp_sparsity pattern,
                                         esp_dtype dtype, const uint8_t* places,
