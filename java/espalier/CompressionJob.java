@@ -266,8 +266,7 @@ public final class CompressionJob {
   /**
    * Tells what {@link #run} would do and cost, from the headers of the checkpoint alone: no tensor
    * is read (but for a sparse output, the linears whose zeros are the source's own), nothing is
-   * written. Calibration texts are not read either; as many and as long as
-   * asked for are counted.
+   * written. Calibration texts are not read either; as many and as long as asked for are counted.
    *
    * @throws EspalierException for what the request gets wrong, as run does
    */

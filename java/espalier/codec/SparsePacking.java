@@ -29,8 +29,8 @@ final class SparsePacking {
    *
    * @param dense F32 [out, in], exact in the layout's kind, or I8 codes
    * @param scales F32 [out, in/group] of codes, else null
-   * @throws IllegalArgumentException when it keeps more weights than the layout was made for
-   * @throws espalier.report.EspalierException when the layout is 2:4 and it keeps three of four
+   * @throws IllegalArgumentException when it keeps more weights than the layout was made for, or
+   *     three of four in 2:4
    */
   Matrix pack(Tensor dense, Tensor scales) {
     long out = layout.out();

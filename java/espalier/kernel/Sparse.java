@@ -190,7 +190,7 @@ public final class Sparse {
    * @param mask U8 [rows, columns] or null
    * @param places U8 [rows, ⌈columns/8⌉], overwritten
    * @param rowOffsets I64 [rows], overwritten; null for 2:4
-   * @throws espalier.report.EspalierException when a four keeps more than two
+   * @throws IllegalArgumentException when a four keeps more than two
    */
   public static long places(
       Context context,

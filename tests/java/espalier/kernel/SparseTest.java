@@ -8,7 +8,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import espalier.kernel.Sparse.Matrix;
 import espalier.kernel.Sparse.Pattern;
-import espalier.report.EspalierException;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
@@ -120,9 +119,9 @@ class SparseTest {
     try (Context context = Context.cpu(1)) {
       Tensor dense = context.floats(new float[] {1, 2, 0, 3}, 1, 4);
       Tensor places = context.allocate(DType.U8, 1, 1);
-      EspalierException refused =
+      IllegalArgumentException refused =
           assertThrows(
-              EspalierException.class,
+              IllegalArgumentException.class,
               () -> Sparse.places(context, Pattern.TWO_OF_FOUR, dense, null, places, null));
       assertTrue(refused.getMessage().contains("two of four"), refused.getMessage());
     }
