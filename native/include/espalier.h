@@ -503,7 +503,8 @@ ESP_EXPORT esp_status esp_spmm_f32(esp_context* ctx, int64_t rows, int64_t cols,
 // sorting.
 ESP_EXPORT esp_status esp_select_smallest(esp_context* ctx, int64_t rows, int64_t cols,
                                           const float* x, const float* factor, int32_t per_row,
-                                          int64_t count, uint8_t* kept) ESP_NOEXCEPT;
+                                          int64_t count, int32_t all_ties,
+                                          uint8_t* kept) ESP_NOEXCEPT;
 // kept U8 [rows, cols]: 0 for the n smallest scores |x| * factor of every m columns of a row, 1 for
 // the others; of equals the lowest column goes first. A rest of r columns loses r n / m, which must
 // be whole.

@@ -88,8 +88,8 @@ void keep_all(const scored_rows& m, uint8_t* kept, int64_t ldkept) {
 
 }  // namespace
 
-esp_status select_smallest(esp_context* ctx, const scored_rows& m, int64_t count, uint8_t* kept,
-                           int64_t ldkept) {
+esp_status select_smallest(esp_context* ctx, const scored_rows& m, int64_t count, bool all_ties,
+                           uint8_t* kept, int64_t ldkept) {
   if (count <= 0) {
     keep_all(m, kept, ldkept);
     return ESP_OK;
@@ -114,7 +114,7 @@ esp_status select_smallest(esp_context* ctx, const scored_rows& m, int64_t count
   int64_t ties[most_pieces] = {};
   each(
       [&](int64_t p, int64_t first, int64_t last) { ties[p] = count_ties(m, first, last, t.key); });
-  int64_t left = t.ties;
+  int64_t left = all_ties ? m.rows * m.cols : t.ties;
   for (int64_t p = 0; p < pieces; p++) {
     const int64_t here = ties[p];
     ties[p] = left;
@@ -129,7 +129,7 @@ esp_status select_smallest(esp_context* ctx, const scored_rows& m, int64_t count
 
 extern "C" esp_status esp_select_smallest(esp_context* ctx, int64_t rows, int64_t cols,
                                           const float* x, const float* factor, int32_t per_row,
-                                          int64_t count, uint8_t* kept) noexcept {
+                                          int64_t count, int32_t all_ties, uint8_t* kept) noexcept {
   using namespace esp;
   const char* const op = "select_smallest";
   ESP_REQUIRE(op, ctx != nullptr, "a context", ctx != nullptr);
@@ -142,7 +142,7 @@ extern "C" esp_status esp_select_smallest(esp_context* ctx, int64_t rows, int64_
   ESP_REQUIRE(op, x != nullptr, "an address", x != nullptr);
   ESP_REQUIRE(op, kept != nullptr, "an address", kept != nullptr);
   const scored_rows whole{rows, cols, x, cols, factor};
-  if (!per_row) return select_smallest(ctx, whole, count, kept, cols);
+  if (!per_row) return select_smallest(ctx, whole, count, all_ties != 0, kept, cols);
   return parallel_tiles(ctx, rows, [&](int64_t r, int32_t) -> esp_status {
     const scored_rows row{1, cols, x + r * cols, cols, factor};
     uint8_t* const to = kept + r * cols;
@@ -151,9 +151,10 @@ extern "C" esp_status esp_select_smallest(esp_context* ctx, int64_t rows, int64_
       return ESP_OK;
     }
     uint32_t hist[counters];
-    const threshold t = find(count, hist, [&](uint32_t known, int32_t level, uint32_t* all) {
+    threshold t = find(count, hist, [&](uint32_t known, int32_t level, uint32_t* all) {
       count_digits(row, 0, 1, known, level, all);
     });
+    if (all_ties != 0) t.ties = cols;
     mark(row, 0, 1, t, to, cols);
     return ESP_OK;
   });

@@ -17,9 +17,10 @@ struct scored_rows {
 };
 
 // kept[r, c] = 0 for the `count` smallest scores |x| * factor of all rows together, 1 for the
-// others; of equals the lower row, then the lower column, goes first. 0 <= count <= rows * cols.
-esp_status select_smallest(esp_context* ctx, const scored_rows& m, int64_t count, uint8_t* kept,
-                           int64_t ldkept);
+// others; of equals the lower row, then the lower column, goes first, or with all_ties all that
+// equal the last to go. 0 <= count <= rows * cols.
+esp_status select_smallest(esp_context* ctx, const scored_rows& m, int64_t count, bool all_ties,
+                           uint8_t* kept, int64_t ldkept);
 
 }  // namespace esp
 

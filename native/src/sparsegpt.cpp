@@ -300,7 +300,7 @@ struct rows_together {
     const int64_t count =
         min_of(size, static_cast<int64_t>(static_cast<double>(size) * q.sparsity) + 1);
     const scored_rows block_scores{g.rows, end - start, scores, block, nullptr};
-    status = select_smallest(ctx, block_scores, count, q.mask + start, g.cols);
+    status = select_smallest(ctx, block_scores, count, false, q.mask + start, g.cols);
     if (status != ESP_OK) return status;
     return each_tile(start, start, end, [&](const sparse_part& sparse) {
       sparse.here.load_weights();

@@ -326,7 +326,8 @@ CASE(sparsegpt_is_no_worse_than_magnitude) {
           "select_nm");
     } else {
       expect_status(
-          ESP_OK, esp_select_smallest(context(), t.rows, t.cols, i.w, nullptr, 0, gone, plain.kept),
+          ESP_OK,
+          esp_select_smallest(context(), t.rows, t.cols, i.w, nullptr, 0, gone, 0, plain.kept),
           "select_smallest");
     }
     expect_status(ESP_OK, esp_apply_mask(context(), t.rows, t.cols, plain.kept, plain.w),
@@ -394,13 +395,27 @@ CASE(select_smallest_is_a_stable_sort) {
                 for (int64_t k = 0; k < count; k++)
                   expected[static_cast<size_t>(all[static_cast<size_t>(k)].second)] = 0;
               }
-              for (int32_t threads : {1, 3}) {
+              for (int32_t run : {1, 3, -2}) {
+                const int32_t threads = abs(run), all_ties = run < 0;
+                if (all_ties && count > 0) {
+                  // Whatever equals a score that went in its row, or matrix, goes too.
+                  for (int64_t from = 0; from < rows * cols; from += size) {
+                    const auto score = [&](int64_t k) {
+                      return fabsf(x[k]) * (weighted ? factor[k % cols] : 1.0f);
+                    };
+                    float last = 0;
+                    for (int64_t k = from; k < from + size; k++)
+                      if (expected[static_cast<size_t>(k)] == 0) last = fmaxf(last, score(k));
+                    for (int64_t k = from; k < from + size; k++)
+                      if (score(k) == last) expected[static_cast<size_t>(k)] = 0;
+                  }
+                }
                 buffer<uint8_t> kept(rows * cols);
-                expect_status(
-                    ESP_OK,
-                    esp_select_smallest(context(threads), rows, cols, x,
-                                        weighted ? factor.data() : nullptr, per_row, count, kept),
-                    "select_smallest");
+                expect_status(ESP_OK,
+                              esp_select_smallest(context(threads), rows, cols, x,
+                                                  weighted ? factor.data() : nullptr, per_row,
+                                                  count, all_ties, kept),
+                              "select_smallest");
                 int64_t wrong = 0;
                 for (int64_t k = 0; k < kept.size(); k++)
                   wrong += kept[k] != expected[static_cast<size_t>(k)];
@@ -470,7 +485,8 @@ CASE(select_nm_takes_its_share_of_a_rest) {
   expect_status(ESP_INVALID_ARGUMENT, esp_select_nm(context(), 1, 14, x, nullptr, 5, 4, kept),
                 "select_nm");
   expect_status(ESP_INVALID_ARGUMENT,
-                esp_select_smallest(context(), 1, 14, x, nullptr, 0, 15, kept), "select_smallest");
+                esp_select_smallest(context(), 1, 14, x, nullptr, 0, 15, 0, kept),
+                "select_smallest");
 }
 
 CASE(apply_mask_leaves_what_is_kept_to_the_bit) {

@@ -212,7 +212,7 @@ public final class DryRun {
       lines.add(
           String.format(
               Locale.ROOT,
-              "%-44s %6d x %-6d %-5s %-24s %6.3f bits",
+              "%-44s %6d x %-6d %-9s %-30s %6.3f bits",
               row.linear().name(),
               row.linear().out(),
               row.linear().in(),

@@ -19,7 +19,8 @@ final class Pruning {
    * Returns the mask U8 [out, in] of the smallest |w| · factor, in the current scope.
    *
    * @param factor F32 [in], or null for 1
-   * @param perRow whether a row's weights are compared among themselves, which a pattern implies
+   * @param perRow whether a row's weights are compared among themselves, which a pattern implies;
+   *     else one threshold parts the whole matrix, and equals are not parted
    */
   static Tensor mask(
       Context context, Tensor weight, Tensor factor, Pattern pattern, boolean perRow) {
@@ -30,7 +31,7 @@ final class Pruning {
         perRow
             ? pattern.droppedOfRow(weight.dimension(1))
             : pattern.dropped(weight.dimension(0) * weight.dimension(1));
-    return Prune.smallest(context, weight, factor, perRow, count);
+    return Prune.smallest(context, weight, factor, perRow, count, !perRow);
   }
 
   /** Returns a copy of a matrix F32 [out, in], in the current scope. */

@@ -572,6 +572,7 @@ public final class Abi {
       @Cast("const float*") long factor,
       int perRow,
       long count,
+      int allTies,
       @Cast("uint8_t*") long kept);
 
   public static native int esp_select_nm(

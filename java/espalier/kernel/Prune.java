@@ -54,12 +54,13 @@ public final class Prune {
 
   /**
    * Returns a mask U8 [rows, columns] in the current scope: 0 for the {@code count} smallest |w| ·
-   * factor of each row or of the whole matrix, 1 for the others; of equals the first goes first.
+   * factor of each row or of the whole matrix, 1 for the others.
    *
    * @param factor F32 [columns], or null for 1
+   * @param allTies whether all that equal the last one go too; else of equals the first goes first
    */
   public static Tensor smallest(
-      Context context, Tensor weight, Tensor factor, boolean perRow, long count) {
+      Context context, Tensor weight, Tensor factor, boolean perRow, long count, boolean allTies) {
     long rows = matrix("weight", weight, DType.F32).dimension(0);
     long columns = weight.dimension(1);
     if (factor != null) {
@@ -75,6 +76,7 @@ public final class Prune {
             optional(factor),
             perRow ? 1 : 0,
             count,
+            allTies ? 1 : 0,
             kept.address()));
     return kept;
   }

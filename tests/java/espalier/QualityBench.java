@@ -152,12 +152,13 @@ final class QualityBench implements AutoCloseable {
 
   /**
    * Returns the recipe of a key such as gptq.b4.sym.g64.act or gptq.b3.asym.g64.act.mse; layers the
-   * group does not divide go per channel.
+   * group does not divide go per channel. A joint solve may name its damping: joint.2of4…@0.01.
    */
   private static String recipe(String key, Model model) {
-    String[] parts = key.split("\\.");
+    int damping = key.indexOf('@');
+    String[] parts = (damping < 0 ? key : key.substring(0, damping)).split("\\.");
     if (!parts[0].equals("rtn") && !parts[0].equals("gptq")) {
-      return pruning(parts);
+      return pruning(parts, damping < 0 ? "0.01" : key.substring(damping + 1));
     }
     boolean gptq = parts[0].equals("gptq");
     int group = Integer.parseInt(parts[3].substring(1));
@@ -190,8 +191,8 @@ final class QualityBench implements AutoCloseable {
     return yaml.toString();
   }
 
-  /** Returns the recipe of a key such as wanda.2of4 or joint.50.b4.sym.g0. */
-  private static String pruning(String[] parts) {
+  /** Returns the recipe of a key such as wanda.2of4 or joint.50.b4.sym.g0, split at its dots. */
+  private static String pruning(String[] parts, String damping) {
     String[] pattern = parts[1].split("of");
     boolean structured = pattern.length == 2;
     double sparsity =
@@ -218,7 +219,13 @@ final class QualityBench implements AutoCloseable {
             + parts[2].substring(1)
             + ", symmetric: true, strategy: channel}}}}\n";
     return parts[0].equals("joint")
-        ? stage + "SparseGPTQuantizationModifier: " + common + ", " + weights
+        ? stage
+            + "SparseGPTQuantizationModifier: "
+            + common
+            + ", dampening_frac: "
+            + damping
+            + ", "
+            + weights
         : stage
             + ("SparseGPTModifier: " + common + "}\n")
             + ("    QuantizationModifier: {ignore: [lm_head], " + weights);
