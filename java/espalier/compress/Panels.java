@@ -31,15 +31,15 @@ record Panels(
     Context context) {
   /** Returns the result for panels of {@code rows} rows; 0 solves the whole at once. */
   LinearResult solve(long rows) {
-    if (rows == 0 || rows >= planned.out()) {
-      return apply(linear.weight(context), linear.bias());
+    if (rows == 0 || rows >= planned.out() || !planned.method().rowsApart()) {
+      return apply(target(linear.weight(context)), linear.bias());
     }
     Tensor whole = turned() ? linear.weight(context) : null;
     Gathered gathered = new Gathered();
     for (long from = 0; from < planned.out(); from += rows) {
       long to = Math.min(planned.out(), from + rows);
       try (Context.Scope scope = context.scope()) {
-        Tensor weight = turned() ? whole.rows(from, to) : panel(from, to).weight(context);
+        Tensor weight = target(turned() ? whole.rows(from, to) : panel(from, to).weight(context));
         LinearResult result = apply(weight, null);
         gathered.add(from, result, LayerError.energy(context, weight, statistics), scope);
       }
@@ -93,6 +93,10 @@ record Panels(
         null);
   }
 
+  private Tensor target(Tensor weight) {
+    return statistics == null ? weight : statistics.target(weight);
+  }
+
   /** A matrix stored [in, out] has no rows to take before it is turned. */
   private boolean turned() {
     return !(linear instanceof Dense dense) || dense.inOut();
@@ -115,6 +119,7 @@ record Panels(
   private final class Gathered {
     private final Set<Event> events = new LinkedHashSet<>();
     private Quantized form;
+    private Tensor matrix;
     private Tensor codes;
     private Tensor scales;
     private Tensor zeros;
@@ -123,6 +128,15 @@ record Panels(
     private double nearestError;
 
     void add(long row, LinearResult result, double panelEnergy, Context.Scope scope) {
+      energy += panelEnergy;
+      error += result.relativeError() * panelEnergy;
+      nearestError += result.nearestError() * panelEnergy;
+      events.addAll(result.events());
+      if (result.linear() instanceof Dense part) {
+        matrix = matrix == null ? likeRows(part.matrix(), scope) : matrix;
+        put(part.matrix(), matrix, row);
+        return;
+      }
       Quantized part = result.quantized();
       if (form == null) {
         codes = likeRows(part.codes(), scope);
@@ -135,10 +149,6 @@ record Panels(
       if (zeros != null) {
         put(part.zeros(), zeros, row);
       }
-      energy += panelEnergy;
-      error += result.relativeError() * panelEnergy;
-      nearestError += result.nearestError() * panelEnergy;
-      events.addAll(result.events());
     }
 
     /** Allocates a tensor with the columns of a part and the rows of the whole. */
@@ -151,21 +161,24 @@ record Panels(
     }
 
     LinearResult result() {
-      Quantized quantized =
-          new Quantized(
-              form.scheme(),
-              form.inFeatures(),
-              codes,
-              scales,
-              zeros,
-              form.groupIndex(),
-              form.scaleType(),
-              linear.bias());
+      Linear whole = matrix == null ? quantized() : new Dense(matrix, linear.bias());
       return new LinearResult(
-          quantized,
+          whole,
           energy == 0 ? 0 : error / energy,
           energy == 0 ? 0 : nearestError / energy,
           List.copyOf(events));
+    }
+
+    private Quantized quantized() {
+      return new Quantized(
+          form.scheme(),
+          form.inFeatures(),
+          codes,
+          scales,
+          zeros,
+          form.groupIndex(),
+          form.scaleType(),
+          linear.bias());
     }
   }
 }

@@ -78,18 +78,34 @@ final class Samples implements AutoCloseable {
     }
   }
 
-  /** Returns what the step's linears read, over all texts. */
-  Statistics measure() {
+  /** Returns what the step's linears read, over all texts: Σxxᵀ, or only its diagonal. */
+  Statistics measure(boolean hessian) {
     Statistics statistics = null;
     for (Held input : inputs) {
       listener.checkCancelled();
       if (statistics == null) {
-        statistics = new Statistics(context, input.tensor().dimension(1));
+        long width = input.tensor().dimension(1);
+        statistics =
+            hessian ? new Statistics(context, width) : Statistics.ofDiagonal(context, width);
       }
       try (Context.Scope scope = context.scope()) {
         statistics.add(wide(input));
       }
       input.tensor().forget();
+    }
+    return statistics;
+  }
+
+  /** Returns the same beside what the dense model reads there. */
+  Statistics measure(Samples dense) {
+    Statistics statistics = Statistics.following(context, inputs.get(0).tensor().dimension(1));
+    for (int i = 0; i < count(); i++) {
+      listener.checkCancelled();
+      try (Context.Scope scope = context.scope()) {
+        statistics.add(wide(inputs.get(i)), dense.wide(dense.inputs.get(i)));
+      }
+      inputs.get(i).tensor().forget();
+      dense.inputs.get(i).tensor().forget();
     }
     return statistics;
   }
@@ -105,14 +121,14 @@ final class Samples implements AutoCloseable {
     }
   }
 
-  /** Hands every text's hidden states (after the last block) to {@code visitor}, widened. */
-  void forEachResidual(Consumer<Tensor> visitor) {
-    for (Held residual : residuals) {
+  /** Moves every text from the last block to what the output head reads. */
+  void normalize(Model model) {
+    for (int i = 0; i < count(); i++) {
       listener.checkCancelled();
       try (Context.Scope scope = context.scope()) {
-        visitor.accept(wide(residual));
+        Tensor hidden = wide(residuals.get(i));
+        replace(i, new State(hidden, model.headInput(ops, hidden)));
       }
-      residual.tensor().forget();
     }
   }
 
