@@ -111,13 +111,15 @@ struct strip {
 
 // Rows of W that go along the columns together with M rows of x, and the sums a row takes in turn:
 // eight in all, since a fused multiply-add waits four cycles for the one before it in the same sum
-// and two begin in a cycle. A cursor that holds a vector leaves registers for one row of W.
+// and two begin in a cycle. Cursors that hold a vector leave registers for fewer rows of W.
 template <class C>
 constexpr bool holds_vector = alignof(typename C::cursor) > alignof(int64_t);
+template <int M>
+constexpr int rows_with_vectors = M == 2 ? 2 : 1;
+template <int M>
+constexpr int rows_without = M == 4 ? 2 : 4;
 template <class C, int M>
-constexpr int rows_of = holds_vector<C> ? 1
-                        : M == 4        ? 2
-                                        : 4;
+constexpr int rows_of = holds_vector<C> ? rows_with_vectors<M> : rows_without<M>;
 template <class C, int M>
 constexpr int sums_of = holds_vector<C> || M == 1 ? 2 : 1;
 
