@@ -422,6 +422,10 @@ ESP_EXPORT esp_status esp_cross_gram(esp_context* ctx, int64_t rows, int64_t k, 
 // for left to right.
 ESP_EXPORT esp_status esp_divide(esp_context* ctx, int64_t n, const double* u, const int32_t* order,
                                  double scale, const double* c, float* x) ESP_NOEXCEPT;
+// y [rows, k] = w + w m for fp32 w [rows, k] and m [k, k], all ld = k, summed as by esp_cross_gram:
+// a row has the same bits whatever the others are. y is not w.
+ESP_EXPORT esp_status esp_add_product(esp_context* ctx, int64_t rows, int64_t k, const float* w,
+                                      const float* m, float* y) ESP_NOEXCEPT;
 // GPTQ (arXiv 2210.17323) column by column, left-looking, from U of esp_cholesky_reversed. See
 // kernels/reference/gptq.cpp.
 //  w [rows, cols] ld = cols: weights in processing order; on return the dequantized result
