@@ -57,6 +57,13 @@ public record ShortForm(String yaml, Recipe recipe) {
     return new ShortForm(yaml, Recipe.parse(yaml, "--sparsity", registry));
   }
 
+  /** Returns the same with or without solving for the dense model's outputs. */
+  public ShortForm followingDense(boolean follow, Registry registry) {
+    String plain = yaml.replace(FOLLOW, "");
+    String text = follow ? plain + FOLLOW : plain;
+    return new ShortForm(text, Recipe.parse(text, SOURCE, registry));
+  }
+
   /** Returns the text alone; see {@link #of}. */
   public static String yaml(String scheme, String method, Integer groupSize) {
     return HEAD + quantizer(null, scheme, method, groupSize);
