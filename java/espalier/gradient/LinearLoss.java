@@ -3,7 +3,7 @@ package espalier.gradient;
 
 import espalier.kernel.Backward;
 import espalier.kernel.MatMul;
-import espalier.kernel.Objective;
+import espalier.kernel.LossGradient;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
@@ -48,7 +48,7 @@ public record LinearLoss(Tape tape, Tensor weight, Tensor bias, long chunkBytes)
         x,
         (logits, from, losses) -> {
           Tensor own = targets.rows(from, from + logits.dimension(0));
-          Objective.crossEntropy(context, logits, own, scale, logits, losses);
+          LossGradient.crossEntropy(context, logits, own, scale, logits, losses);
         });
   }
 
@@ -61,7 +61,7 @@ public record LinearLoss(Tape tape, Tensor weight, Tensor bias, long chunkBytes)
    * @param targets I32 [rows], of which only the sign is read
    */
   public double divergence(
-      Objective.Divergence kind,
+      LossGradient.Divergence kind,
       Tensor x,
       Tensor teacherX,
       Tensor teacherHead,
@@ -75,7 +75,7 @@ public record LinearLoss(Tape tape, Tensor weight, Tensor bias, long chunkBytes)
           Tensor teacher = tape.take(DType.F32, rows, logits.dimension(1));
           MatMul.dense(context, teacherX.rows(from, from + rows), teacherHead, null, teacher);
           Tensor own = targets.rows(from, from + rows);
-          Objective.divergence(context, kind, teacher, logits, own, scale, false, logits, losses);
+          LossGradient.divergence(context, kind, teacher, logits, own, scale, false, logits, losses);
         });
   }
 

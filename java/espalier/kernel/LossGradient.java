@@ -12,8 +12,8 @@ import espalier.tensor.DType;
 import espalier.tensor.Tensor;
 
 /** Losses of rows of logits together with their gradients; fp64 sums. */
-public final class Objective {
-  private Objective() {}
+public final class LossGradient {
+  private LossGradient() {}
 
   /**
    * How far a student's distribution q is from a teacher's p, both at a temperature T, times T²:
