@@ -111,6 +111,11 @@ final class Gradients implements AutoCloseable {
     wanted.clear();
   }
 
+  /** Returns the bytes held for gradients of intermediate results. */
+  long sizeBytes() {
+    return owned.stream().mapToLong(Storage::sizeBytes).sum();
+  }
+
   private Tensor borrow(Tensor like) {
     Deque<Storage> free = idle.get(like.sizeBytes());
     Storage storage = free == null ? null : free.poll();

@@ -122,6 +122,11 @@ public final class Tape implements Ops, AutoCloseable {
     arena.back(mark);
   }
 
+  /** Returns the bytes held for results and gradients of a step. */
+  long sizeBytes() {
+    return arena.sizeBytes() + gradients.sizeBytes();
+  }
+
   @Override
   public void close() {
     gradients.close();
