@@ -9,12 +9,15 @@ using namespace esp;
 
 namespace {
 
-constexpr int64_t tile_rows = 512;
-constexpr int64_t tile_columns = 128;
-// Widened weights of a tile: 2048 x 128 fp32 are 1 MiB. More outputs are summed piece by piece.
+// BLAS packs both operands of every tile, (1/rows + 1/columns) elements for a multiplication: tiles
+// are as large as leaves a few of them for 256 tokens and a width of 256. A rest of a few columns
+// would be packed for next to nothing, so a width is cut evenly.
+constexpr int64_t most_rows = 256;
+constexpr int64_t most_columns = 384;
+constexpr int64_t most_weight_rows = 192;
+constexpr int64_t most_weight_columns = 384;
+// Widened weights of a tile: 2048 x 384 fp32 are 3 MiB. More outputs are summed piece by piece.
 constexpr int64_t piece_outputs = 2048;
-constexpr int64_t weight_tile_rows = 128;
-constexpr int64_t weight_tile_columns = 256;
 constexpr int64_t bias_columns = 64;
 
 struct linear {
@@ -55,7 +58,15 @@ const float* piece(esp_context* ctx, const linear& a, int64_t width, int64_t row
   return wide;
 }
 
+// The width of the tiles that cut `total` evenly into as few as `most` allows, in whole vectors.
+int64_t even(int64_t total, int64_t most) {
+  const int64_t width = esp::ceil_div(total, esp::ceil_div(total, most));
+  return esp::ceil_div(width, 16) * 16;
+}
+
 esp_status inputs_backward(esp_context* ctx, const linear& a) {
+  const int64_t tile_rows = even(a.m, most_rows);
+  const int64_t tile_columns = even(a.k, most_columns);
   const int64_t row_tiles = esp::ceil_div(a.m, tile_rows);
   return esp::parallel_tiles(
       ctx, row_tiles * esp::ceil_div(a.k, tile_columns),
@@ -85,17 +96,19 @@ esp_status weights_backward(esp_context* ctx, const linear& a) {
   const float* const right = a.in_out ? a.dy : a.x;
   const int64_t height = a.in_out ? a.k : a.n;
   const int64_t width = a.in_out ? a.n : a.k;
-  const int64_t row_tiles = esp::ceil_div(height, weight_tile_rows);
-  return esp::parallel_tiles(
-      ctx, row_tiles * esp::ceil_div(width, weight_tile_columns),
-      [&](int64_t tile, int32_t) -> esp_status {
-        const int64_t column = tile / row_tiles * weight_tile_columns;
-        const int64_t row = tile % row_tiles * weight_tile_rows;
-        esp::gemm_f32(true, false, esp::min_of(weight_tile_rows, height - row),
-                      esp::min_of(weight_tile_columns, width - column), a.m, 1.0f, left + row,
-                      height, right + column, width, 1.0f, a.dw + row * width + column, width);
-        return ESP_OK;
-      });
+  const int64_t tile_rows = even(height, most_weight_rows);
+  const int64_t tile_columns = even(width, most_weight_columns);
+  const int64_t row_tiles = esp::ceil_div(height, tile_rows);
+  return esp::parallel_tiles(ctx, row_tiles * esp::ceil_div(width, tile_columns),
+                             [&](int64_t tile, int32_t) -> esp_status {
+                               const int64_t column = tile / row_tiles * tile_columns;
+                               const int64_t row = tile % row_tiles * tile_rows;
+                               esp::gemm_f32(true, false, esp::min_of(tile_rows, height - row),
+                                             esp::min_of(tile_columns, width - column), a.m, 1.0f,
+                                             left + row, height, right + column, width, 1.0f,
+                                             a.dw + row * width + column, width);
+                               return ESP_OK;
+                             });
 }
 
 esp_status bias_backward(esp_context* ctx, const linear& a) {

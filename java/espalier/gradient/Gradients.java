@@ -147,8 +147,7 @@ final class Gradients implements AutoCloseable {
   void norm(boolean centred, Tensor x, Tensor weight, Tensor bias, float eps, Tensor dy) {
     Arena.Mark mark = rows.mark();
     Tensor statistics = rows.take(DType.F64, x.elements() / weight.elements(), 2);
-    Backward.norm(
-        context, centred, x, weight, eps, dy, statistics, of(x), of(weight), of(bias));
+    Backward.norm(context, centred, x, weight, eps, dy, statistics, of(x), of(weight), of(bias));
     rows.back(mark);
   }
 

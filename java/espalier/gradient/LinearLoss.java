@@ -2,8 +2,8 @@
 package espalier.gradient;
 
 import espalier.kernel.Backward;
-import espalier.kernel.MatMul;
 import espalier.kernel.LossGradient;
+import espalier.kernel.MatMul;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
@@ -20,17 +20,21 @@ import espalier.tensor.Tensor;
  * @param chunkBytes logits of one chunk at most, though never fewer than {@link #LEAST_ROWS} rows
  */
 public record LinearLoss(Tape tape, Tensor weight, Tensor bias, long chunkBytes) {
-  /** 8 MiB: 1,024 rows of a vocabulary of 2,048, 64 of 32,000; small beside the activations. */
-  private static final long CHUNK_BYTES = 8 << 20;
+  /**
+   * 32 MiB: 256 rows of a vocabulary of 32,000. Every chunk reads the head twice and adds to all of
+   * its gradient, which few rows would not repay.
+   */
+  private static final long CHUNK_BYTES = 32 << 20;
 
-  /** Fewer would read the head once for too little. */
-  private static final long LEAST_ROWS = 32;
+  private static final long LEAST_ROWS = 64;
 
   public LinearLoss(Tape tape, Tensor weight, Tensor bias) {
     this(tape, weight, bias, CHUNK_BYTES);
   }
 
-  /** Turns logits of rows [from, from + rows) into their gradient in place and writes the losses. */
+  /**
+   * Turns logits of rows [from, from + rows) into their gradient in place and writes the losses.
+   */
   private interface RowLoss {
     void apply(Tensor logits, long from, Tensor losses);
   }
@@ -75,13 +79,16 @@ public record LinearLoss(Tape tape, Tensor weight, Tensor bias, long chunkBytes)
           Tensor teacher = tape.take(DType.F32, rows, logits.dimension(1));
           MatMul.dense(context, teacherX.rows(from, from + rows), teacherHead, null, teacher);
           Tensor own = targets.rows(from, from + rows);
-          LossGradient.divergence(context, kind, teacher, logits, own, scale, false, logits, losses);
+          LossGradient.divergence(
+              context, kind, teacher, logits, own, scale, false, logits, losses);
         });
   }
 
   private double chunks(Tensor x, RowLoss loss) {
     long vocabulary = weight.dimension(0);
-    long step = Math.max(LEAST_ROWS, chunkBytes / (vocabulary * Float.BYTES));
+    // A multiple of LEAST_ROWS, which suits the tiles of the products.
+    long fitting = chunkBytes / (vocabulary * Float.BYTES) / LEAST_ROWS * LEAST_ROWS;
+    long step = Math.max(LEAST_ROWS, fitting);
     Tensor dx = tape.gradient(x);
     double[] sum = {0};
     for (long first = 0; first < x.dimension(0); first += step) {

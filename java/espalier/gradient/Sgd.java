@@ -8,8 +8,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Stochastic gradient descent with momentum µ and decay λ apart from the gradient: v = µ v + g; p −=
- * η λ p + η v. Without momentum it keeps no state.
+ * Stochastic gradient descent with momentum µ and decay λ apart from the gradient: v = µ v + g; p
+ * −= η λ p + η v. Without momentum it keeps no state.
  */
 public final class Sgd implements Optimizer {
   private final List<Parameter> parameters;
@@ -32,15 +32,7 @@ public final class Sgd implements Optimizer {
       Tensor velocity = velocities.isEmpty() ? null : velocities.get(i);
       double own = p.decays() ? decay : 0;
       Optimize.descend(
-          context,
-          false,
-          rate,
-          momentum,
-          own,
-          gradientFactor,
-          p.gradient(),
-          velocity,
-          p.value());
+          context, false, rate, momentum, own, gradientFactor, p.gradient(), velocity, p.value());
     }
   }
 

@@ -24,8 +24,7 @@ public final class SignSgd implements Optimizer {
   public void step(Context context, long step, double rate, double gradientFactor) {
     for (Parameter p : parameters) {
       double own = p.decays() ? decay : 0;
-      Optimize.descend(
-          context, true, rate, 0, own, gradientFactor, p.gradient(), null, p.value());
+      Optimize.descend(context, true, rate, 0, own, gradientFactor, p.gradient(), null, p.value());
     }
   }
 

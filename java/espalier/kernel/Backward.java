@@ -189,12 +189,7 @@ public final class Backward {
    * @param window keys a query may see, 0 for all
    */
   public record Sequences(
-      Tensor queryStarts,
-      Tensor keyStarts,
-      long heads,
-      long keyHeads,
-      long window,
-      float scale) {}
+      Tensor queryStarts, Tensor keyStarts, long heads, long keyHeads, long window, float scale) {}
 
   /**
    * Writes the attention of a batch, and the log of every row's sum that its gradient needs.
@@ -267,8 +262,7 @@ public final class Backward {
             dvalues.address()));
   }
 
-  private static void check(
-      Sequences s, Tensor q, Tensor keys, Tensor values, Tensor logSum) {
+  private static void check(Sequences s, Tensor q, Tensor keys, Tensor values, Tensor logSum) {
     Checks.matrix("q", q, DType.F32);
     long width = q.dimension(1) / s.heads();
     shaped("keys", keys, DType.F32, keys.dimension(0), s.keyHeads() * width);

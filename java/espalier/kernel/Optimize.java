@@ -66,8 +66,8 @@ public final class Optimize {
   }
 
   /**
-   * Takes one step of gradient descent with g = gradientFactor · gradient, or with the velocity
-   * v = momentum · v + g: p −= rate · decay · p + rate · g, or of its sign.
+   * Takes one step of gradient descent with g = gradientFactor · gradient, or with the velocity v =
+   * momentum · v + g: p −= rate · decay · p + rate · g, or of its sign.
    *
    * @param velocity null for no momentum
    */

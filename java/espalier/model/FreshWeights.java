@@ -43,9 +43,7 @@ public final class FreshWeights {
     long vocabulary = config.vocabulary();
     long width = config.hiddenSize();
     add(family.embedding() + ".weight", vocabulary, width);
-    family
-        .positions()
-        .ifPresent(module -> add(module + ".weight", config.contextLength(), width));
+    family.positions().ifPresent(module -> add(module + ".weight", config.contextLength(), width));
     for (int layer = 0; layer < config.layers(); layer++) {
       family.vectors(config, layer).forEach(this::add);
       for (LinearSpec linear : family.linears(config, layer)) {

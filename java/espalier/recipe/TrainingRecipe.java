@@ -95,12 +95,13 @@ public record TrainingRecipe(
     if (entry == null || !(entry.value() instanceof Mapping map)) {
       throw RecipeError.at(source, 1, KEY, "a map is wanted");
     }
-    Options options =
-        new Options(source, KEY, "", KEY, entry.keyLine(), map, new ArrayList<>());
+    Options options = new Options(source, KEY, "", KEY, entry.keyLine(), map, new ArrayList<>());
     return new Reader(options, file.toAbsolutePath().getParent()).read();
   }
 
-  /** Returns the options that the result depends on, in words; what files hold is not among them. */
+  /**
+   * Returns the options that the result depends on, in words; what files hold is not among them.
+   */
   public String numbers() {
     return String.join(
         "; ",
@@ -110,9 +111,7 @@ public record TrainingRecipe(
         steps + " steps",
         "seed " + seed,
         "divergence " + loss.divergence(),
-        String.format(
-            "%s %s %s %s",
-            loss.temperature(), loss.beta(), loss.labels(), loss.hidden()),
+        String.format("%s %s %s %s", loss.temperature(), loss.beta(), loss.labels(), loss.hidden()),
         update.toString());
   }
 
@@ -170,8 +169,7 @@ public record TrainingRecipe(
       Loss loss =
           new Loss(
               teacher,
-              options.word(
-                  "divergence", "forward", false, "forward", "reverse", "jensen-shannon"),
+              options.word("divergence", "forward", false, "forward", "reverse", "jensen-shannon"),
               atLeast("temperature", 1, 0.01),
               options.number("beta", 0.5),
               options.number("labels", 0),

@@ -10,13 +10,13 @@ import espalier.tensor.Tensor;
 import java.util.List;
 
 /**
- * A teacher's distribution: labels · (−log p(target)) + (1 − labels) · divergence(teacher, student),
- * and, to keep the inside alike too, hidden · the mean squared difference of the states after every
- * block, of every token.
+ * A teacher's distribution: labels · (−log p(target)) + (1 − labels) · divergence(teacher,
+ * student), and, to keep the inside alike too, hidden · the mean squared difference of the states
+ * after every block, of every token.
  *
  * @param student on the tape that trains it
- * @param teacher of the same vocabulary, on a tape that trains nothing; of the same width and number
- *     of blocks when {@code hidden} is not 0
+ * @param teacher of the same vocabulary, on a tape that trains nothing; of the same width and
+ *     number of blocks when {@code hidden} is not 0
  * @param labels in [0, 1]: the share of the plain cross-entropy
  * @param hidden at least 0
  */

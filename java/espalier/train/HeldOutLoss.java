@@ -31,8 +31,7 @@ final class HeldOutLoss implements AutoCloseable {
     double sum = 0;
     long predictions = 0;
     for (int from = 0; from < sequences.size(); from += SEQUENCES) {
-      List<Sequence> some =
-          sequences.subList(from, Math.min(sequences.size(), from + SEQUENCES));
+      List<Sequence> some = sequences.subList(from, Math.min(sequences.size(), from + SEQUENCES));
       int tokens = some.stream().mapToInt(s -> s.ids().length).sum();
       Batch batch = ShuffledBatches.batch(some.toArray(Sequence[]::new), tokens);
       tape.begin(batch.lengths());

@@ -93,7 +93,8 @@ public record Trainer(
       }
     }
     return EspalierException.failed(
-        String.format("step %d: the loss is %s, the gradient norm %s%s", step + 1, loss, norm, where),
+        String.format(
+            "step %d: the loss is %s, the gradient norm %s%s", step + 1, loss, norm, where),
         "Take a smaller learning rate or a longer warm-up; the last checkpoint is from before.");
   }
 

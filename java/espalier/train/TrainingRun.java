@@ -110,8 +110,7 @@ public record TrainingRun(TrainingRecipe recipe, Path output, boolean restart, L
         Curve curve = state.load();
         long resumed = curve.next();
         if (resumed > 0) {
-          listener.event(
-              Event.info("resumed", output.toString(), "went on from step " + resumed));
+          listener.event(Event.info("resumed", output.toString(), "went on from step " + resumed));
         }
         LanguageLoss student = new LanguageLoss(model, tape, recipe.recompute());
         Trainer trainer =
@@ -207,8 +206,7 @@ public record TrainingRun(TrainingRecipe recipe, Path output, boolean restart, L
   }
 
   private List<Sequence> sequences(Path start, Tokenizer tokenizer, Model model, Path file) {
-    Samples samples =
-        TextData.open(file, tokenizer, () -> ChatTemplate.open(start)).documents();
+    Samples samples = TextData.open(file, tokenizer, () -> ChatTemplate.open(start)).documents();
     samples.requireRows(model.vocabulary());
     List<int[]> documents = List.of(samples.ids());
     if (recipe.packing().equals("rows")) {
@@ -239,11 +237,7 @@ public record TrainingRun(TrainingRecipe recipe, Path output, boolean restart, L
   // ---- what it ends with
 
   private void write(
-      PartialFolder folder,
-      Model model,
-      ModelParameters parameters,
-      Curve curve,
-      Context context) {
+      PartialFolder folder, Model model, ModelParameters parameters, Curve curve, Context context) {
     Checkpoint source = model.checkpoint();
     clear(folder.payload());
     CheckpointWriter writer = CheckpointWriter.in(folder, "", ShardPlan.DEFAULT_SHARD_BYTES);
@@ -256,8 +250,7 @@ public record TrainingRun(TrainingRecipe recipe, Path output, boolean restart, L
       try (Context.Scope scope = context.scope()) {
         Tensor value = parameter.value();
         writer.write(
-            parameter.name(),
-            type == DType.F32 ? value : Convert.fromFloat(context, value, type));
+            parameter.name(), type == DType.F32 ? value : Convert.fromFloat(context, value, type));
       }
     }
     writer.text("config.json", outputConfig(source).toPrettyString());

@@ -50,7 +50,8 @@ record TrainingState(
 
   private static Optional<Path> latest(Path folder) {
     try (Stream<Path> list = Files.list(folder)) {
-      return list.filter(path -> step(path) >= 0).max(Comparator.comparingLong(TrainingState::step));
+      return list.filter(path -> step(path) >= 0)
+          .max(Comparator.comparingLong(TrainingState::step));
     } catch (IOException e) {
       throw PartialFolder.failure(folder, e);
     }

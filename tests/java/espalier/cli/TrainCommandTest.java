@@ -62,11 +62,11 @@ class TrainCommandTest {
   @Test
   @Tag("slow")
   void killedRunsEndWithTheSameWeights() throws Exception {
-    Path recipe = recipe(400, 25);
+    Path recipe = recipe(250, 25);
     assertEquals(0, start(recipe, "whole").waitFor());
     Random random = new Random(SEED);
     int kills = 0;
-    for (int kill = 0; kill < 8; kill++) {
+    for (int kill = 0; kill < 5; kill++) {
       Process process = start(recipe, "parts");
       Path partial = folder.resolve("parts.partial");
       long before = states(partial);
@@ -77,7 +77,7 @@ class TrainCommandTest {
       kills += process.isAlive() ? 1 : 0;
       process.destroyForcibly().waitFor(); // SIGKILL
     }
-    assertTrue(kills > 2, "only " + kills + " processes were killed");
+    assertTrue(kills > 1, "only " + kills + " processes were killed");
     if (!Files.exists(folder.resolve("parts"))) {
       assertEquals(0, start(recipe, "parts").waitFor());
     }

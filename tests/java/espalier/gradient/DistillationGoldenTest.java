@@ -62,15 +62,7 @@ class DistillationGoldenTest {
           sum += 0.5 * sum(loss);
         }
         LossGradient.divergence(
-            context,
-            kind.getValue(),
-            teacher,
-            student,
-            targets,
-            1f / count,
-            mixed,
-            gradient,
-            loss);
+            context, kind.getValue(), teacher, student, targets, 1f / count, mixed, gradient, loss);
         sum += sum(loss);
         double expected = losses.get(name).asDouble();
         assertEquals(expected, sum / count, 1e-6 * expected, name);

@@ -203,7 +203,7 @@ class FiniteDifferenceTest {
 
   @Test
   void headsAndTheirLosses() {
-    int rows = 70; // three chunks of at most 32 rows
+    int rows = 70; // two chunks, of 64 rows and the rest
     int[] targets = new int[rows];
     for (int i = 0; i < rows; i++) {
       targets[i] = i % 5 == 0 ? -1 : i % 13;

@@ -23,7 +23,8 @@ import org.junit.jupiter.api.Test;
 
 /**
  * Gradients of single operations by torch autograd in float64: golden/gradients/operations. The
- * operations of families that the engine does not run are left out: interleaved rotation, soft caps.
+ * operations of families that the engine does not run are left out: interleaved rotation, soft
+ * caps.
  */
 class OperationsGoldenTest {
   private static final double TOLERANCE = 1e-5; // of the tensor's largest entry
@@ -163,8 +164,7 @@ class OperationsGoldenTest {
     check("gelu_exact", ops -> ops.activation(Function.GELU, exact));
     Tensor first = operand("geglu_tanh", "gate");
     Tensor second = operand("geglu_tanh", "up");
-    check(
-        "geglu_tanh", ops -> ops.multiply(ops.activation(Function.GELU_TANH, first), second));
+    check("geglu_tanh", ops -> ops.multiply(ops.activation(Function.GELU_TANH, first), second));
   }
 
   @Test

@@ -27,10 +27,7 @@ class OptimizerTest {
 
   private Parameter parameter(boolean decays) {
     return new Parameter(
-        decays ? "matrix" : "norm",
-        context.floats(noise(), N),
-        context.floats(noise(), N),
-        decays);
+        decays ? "matrix" : "norm", context.floats(noise(), N), context.floats(noise(), N), decays);
   }
 
   private float[] noise() {

@@ -70,8 +70,7 @@ class TapeTest {
       }
     }
     loss.tape().begin(lengths);
-    return loss.step(
-        context.ints(ids, ids.length), context.ints(targets, targets.length), 0.125f);
+    return loss.step(context.ints(ids, ids.length), context.ints(targets, targets.length), 0.125f);
   }
 
   @ParameterizedTest
@@ -175,8 +174,7 @@ class TapeTest {
         Tape tape = new Tape(context, List.of())) {
       EspalierException e =
           assertThrows(
-              EspalierException.class,
-              () -> tape.packed(null, 4, null, null, null, 8, null, null));
+              EspalierException.class, () -> tape.packed(null, 4, null, null, null, 8, null, null));
       assertTrue(e.getMessage().contains("packed"), e.getMessage());
     }
   }

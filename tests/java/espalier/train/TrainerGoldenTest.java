@@ -56,8 +56,7 @@ class TrainerGoldenTest {
         ModelParameters parameters = new ModelParameters(model, context);
         Tape tape = new Tape(context, parameters.list());
         Safetensors golden = Safetensors.open(folder.resolve("batches.safetensors"));
-        AdamW optimizer =
-            new AdamW(parameters.list(), new AdamW.Settings(0.9, 0.95, 1e-8, 0.1))) {
+        AdamW optimizer = new AdamW(parameters.list(), new AdamW.Settings(0.9, 0.95, 1e-8, 0.1))) {
       ShortBuffer ids = golden.find("input_ids").orElseThrow().buffer().asShortBuffer();
       Trainer trainer =
           new Trainer(

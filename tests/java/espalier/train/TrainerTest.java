@@ -48,7 +48,8 @@ class TrainerTest {
 
   @Test
   void documentsKeepTheirMaskAndAreCut() {
-    Sequence masked = new Sequence(new int[] {1, 2, 3, 4}, new boolean[] {false, false, true, true});
+    Sequence masked =
+        new Sequence(new int[] {1, 2, 3, 4}, new boolean[] {false, false, true, true});
     List<Sequence> cut = Packing.documents(List.of(masked, new Sequence(new int[] {9})), 3);
     assertEquals(1, cut.size());
     Batch batch = new ShuffledBatches(cut, 1, 0).at(0);
@@ -212,8 +213,7 @@ class TrainerTest {
           List.of(Divergence.forward(2), Divergence.reverse(1), Divergence.jensenShannon(0.5))) {
         LanguageLoss teacher = new LanguageLoss(different, tape, false);
         try (Run run =
-            new Run(
-                folder, data(4), 1, s -> new Distillation(s, teacher, kind, 0, 0.5))) {
+            new Run(folder, data(4), 1, s -> new Distillation(s, teacher, kind, 0, 0.5))) {
           List<Double> losses = run.losses(30);
           assertTrue(losses.get(0) > 0 && losses.get(29) < 0.5 * losses.get(0), kind + "" + losses);
         }
@@ -250,8 +250,7 @@ class TrainerTest {
     }
   }
 
-  private static double moved(
-      Run run, List<float[]> along, double by, Batch batch, float scale) {
+  private static double moved(Run run, List<float[]> along, double by, Batch batch, float scale) {
     int at = 0;
     for (Parameter parameter : run.parameters.list()) {
       float[] values = parameter.value().toFloats();

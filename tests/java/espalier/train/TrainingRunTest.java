@@ -81,8 +81,7 @@ class TrainingRunTest {
     Map<String, String> content = new TreeMap<>();
     try (Stream<Path> files = Files.list(folder.resolve(out))) {
       for (Path file : files.toList()) {
-        content.put(
-            file.getFileName().toString(), HexFormat.of().formatHex(bytes(file)));
+        content.put(file.getFileName().toString(), HexFormat.of().formatHex(bytes(file)));
       }
     }
     return content;
@@ -103,11 +102,10 @@ class TrainingRunTest {
     try (Context context = Context.cpu(1);
         Model model = Model.open(folder.resolve("out"), context)) {
       assertEquals(DType.BF16, model.embedding().dtype());
-      assertEquals("bfloat16", model.checkpoint().json("config.json").get().get("torch_dtype").asText());
+      assertEquals(
+          "bfloat16", model.checkpoint().json("config.json").get().get("torch_dtype").asText());
       float[] logits =
-          model
-              .forward(new Eager(context), context.ints(new int[] {5}, 1), Past.NONE)
-              .toFloats();
+          model.forward(new Eager(context), context.ints(new int[] {5}, 1), Past.NONE).toFloats();
       for (int id = 0; id < 24; id++) {
         assertTrue(logits[id] <= logits[3], "3 is the likeliest");
       }
@@ -138,8 +136,7 @@ class TrainingRunTest {
             };
         try (Context context = Context.cpu(3)) {
           TrainingRun part = new TrainingRun(recipe, folder.resolve(out), false, listener);
-          EspalierException e =
-              assertThrows(EspalierException.class, () -> part.run(context));
+          EspalierException e = assertThrows(EspalierException.class, () -> part.run(context));
           assertEquals(EspalierException.Kind.INTERRUPTED, e.kind());
         }
         assertFalse(Files.exists(folder.resolve(out)));
@@ -230,8 +227,7 @@ class TrainingRunTest {
   }
 
   private void refused(TrainingRecipe recipe, String part) {
-    EspalierException e =
-        assertThrows(EspalierException.class, () -> run(recipe, "refused", 1));
+    EspalierException e = assertThrows(EspalierException.class, () -> run(recipe, "refused", 1));
     assertTrue(e.getMessage().contains(part), e.getMessage());
     assertFalse(Files.exists(folder.resolve("refused")));
     assertFalse(Files.exists(folder.resolve("refused.partial")));
