@@ -97,6 +97,62 @@ bound relative(const std::vector<double>& sizes, double factor) {
   return [&sizes, factor](int64_t i) { return factor * sizes[static_cast<size_t>(i)] + 1e-9; };
 }
 
+// One kind of divergence of one width, twice: a row with a target and one without.
+void divergence_case(int64_t n, double forward, double forward_skew, double reverse,
+                     double reverse_skew, double variation, double temperature) {
+  constexpr int64_t rows = 2;
+  buffer<float> teacher(rows * n), student(rows * n);
+  fill(teacher, inputs::uniform, 321, 3.0);
+  fill(student, inputs::uniform, 322, 3.0);
+  buffer<int32_t> targets(rows);
+  targets[1] = -1;
+  const auto loss = [&](const std::vector<double>& x) {
+    const std::vector<double> p = softmax(teacher, n, temperature);
+    std::vector<double> q;
+    double sum = 0.0;
+    for (double value : x) sum += exp(value / temperature);
+    for (double value : x) q.push_back(exp(value / temperature) / sum);
+    double total = 0.0;
+    for (size_t i = 0; i < q.size(); i++) {
+      const double m = forward_skew * p[i] + (1 - forward_skew) * q[i];
+      const double w = reverse_skew * q[i] + (1 - reverse_skew) * p[i];
+      total += forward * p[i] * log(p[i] / m) + reverse * q[i] * log(q[i] / w) +
+               variation * 0.5 * fabs(p[i] - q[i]);
+    }
+    return temperature * temperature * total;
+  };
+  std::vector<double> x(student.begin(), student.begin() + n), gradient;
+  for (size_t i = 0; i < x.size(); i++) {
+    const double step = 1e-5, middle = x[i];
+    x[i] = middle + step;
+    const double high = loss(x);
+    x[i] = middle - step;
+    gradient.push_back(0.25 * (high - loss(x)) / (2 * step));
+    x[i] = middle;
+  }
+  gradient.resize(static_cast<size_t>(rows * n), 0.0);
+  buffer<double> losses(rows);
+  const auto run = [&](esp_context* ctx, int32_t add, float* out) {
+    return esp_divergence_backward(ctx, rows, n, teacher, student, targets, forward, forward_skew,
+                                   reverse, reverse_skew, variation, temperature, 0.25f, add, out,
+                                   losses);
+  };
+  // Logits are at most 6 apart: 4 (6 + 8) half ulps of a flow of at most 7, times T / 4.
+  const bound limit = within(4 * 14 * 7 * half_ulp);
+  const std::string name = format("n=%d", static_cast<int>(n));
+  against_definition<float>("divergence_backward", name, gradient, limit,
+                            [&](esp_context* ctx, float* out) { return run(ctx, 0, out); });
+  const double apart = fabs(losses[0] - loss(x));
+  expect(apart < 1e-5 && losses[1] == 0.0, "the loss is off by %g", apart);
+  std::vector<double> sums = gradient;
+  for (double& value : sums) value += 0.25;
+  against_definition<float>("divergence_backward", name + " added", sums, limit,
+                            [&](esp_context* ctx, float* out) {
+                              for (int64_t i = 0; i < rows * n; i++) out[i] = 0.25f;
+                              return run(ctx, 1, out);
+                            });
+}
+
 }  // namespace
 
 CASE(attention_of_sequences_and_its_gradient) {
@@ -211,52 +267,16 @@ CASE(cross_entropy_gradient_matches_its_definition) {
 }
 
 CASE(divergences_match_central_differences) {
-  constexpr int64_t n = 19;
-  constexpr int64_t rows = 2;
   struct kind {
     double forward, forward_skew, reverse, reverse_skew, variation, temperature;
   };
-  for (const kind d :
-       {kind{1, 0, 0, 0, 0, 1}, kind{0, 0, 1, 0, 0, 2}, kind{0.3, 0.3, 0.7, 0.7, 0, 1},
-        kind{0, 0, 0, 0, 1, 1}, kind{0.5, 0.1, 0.2, 0.4, 0.3, 1.5}}) {
-    buffer<float> teacher(rows * n), student(rows * n);
-    fill(teacher, inputs::uniform, 321, 3.0);
-    fill(student, inputs::uniform, 322, 3.0);
-    buffer<int32_t> targets(rows);
-    targets[1] = -1;
-    const auto loss = [&](const std::vector<double>& x) {
-      std::vector<double> p = softmax(teacher, n, d.temperature), q;
-      double sum = 0.0;
-      for (double value : x) sum += exp(value / d.temperature);
-      for (double value : x) q.push_back(exp(value / d.temperature) / sum);
-      double total = 0.0;
-      for (size_t i = 0; i < q.size(); i++) {
-        const double m = d.forward_skew * p[i] + (1 - d.forward_skew) * q[i];
-        const double w = d.reverse_skew * q[i] + (1 - d.reverse_skew) * p[i];
-        total += d.forward * p[i] * log(p[i] / m) + d.reverse * q[i] * log(q[i] / w) +
-                 d.variation * 0.5 * fabs(p[i] - q[i]);
-      }
-      return d.temperature * d.temperature * total;
-    };
-    std::vector<double> x(student.begin(), student.begin() + n), gradient;
-    for (size_t i = 0; i < x.size(); i++) {
-      const double step = 1e-5, middle = x[i];
-      x[i] = middle + step;
-      const double high = loss(x);
-      x[i] = middle - step;
-      gradient.push_back(0.25 * (high - loss(x)) / (2 * step));
-      x[i] = middle;
-    }
-    gradient.resize(rows * n, 0.0);  // a row without a target
-    buffer<double> losses(rows);
-    against_definition<float>("divergence_backward", "gradient", gradient, within(1e-7),
-                              [&](esp_context* ctx, float* out) {
-                                return esp_divergence_backward(
-                                    ctx, rows, n, teacher, student, targets, d.forward,
-                                    d.forward_skew, d.reverse, d.reverse_skew, d.variation,
-                                    d.temperature, 0.25f, 0, out, losses);
-                              });
-    expect(fabs(losses[0] - loss(x)) < 1e-9 && losses[1] == 0.0, "the loss is %g", losses[0]);
+  const kind kinds[] = {kind{1, 0, 0, 0, 0, 1}, kind{0, 0, 1, 0, 0, 2},
+                        kind{0.3, 0.3, 0.7, 0.7, 0, 1}, kind{0, 0, 0, 0, 1, 1},
+                        kind{0.5, 0.1, 0.2, 0.4, 0.3, 1.5}};
+  for (int64_t n : {1, 7, 8, 9, 16, 19, 33}) {
+    for (const kind d : kinds)
+      divergence_case(n, d.forward, d.forward_skew, d.reverse, d.reverse_skew, d.variation,
+                      d.temperature);
   }
 }
 

@@ -4,6 +4,7 @@
 // lanes); the headers say what they compute.
 #include "cpu/lanes_avx512.h"
 #include "cpu/exponential.h"
+#include "cpu/gradients/divergence_backward.h"
 #include "cpu/gradients/norm_backward.h"
 #include "cpu/gradients/softmax_backward.h"
 #include "operations.h"
@@ -48,6 +49,13 @@ void attention_backward_avx512(const attention_backward_block& b) {
 double cross_entropy_backward_avx512(int64_t vocabulary, const float* logits, int64_t target,
                                      float scale, float* gradient) {
   return cross_entropy_row_backward(vocabulary, logits, target, scale, gradient);
+}
+
+double divergence_backward_avx512(int64_t vocabulary, const float* teacher, const float* student,
+                                  const divergence_weights& weights, double temperature,
+                                  float scale, bool add, float* gradient) {
+  return divergence_row_backward(vocabulary, teacher, student, weights, temperature, scale, add,
+                                 gradient);
 }
 
 double squared_error_backward_avx512(int64_t n, const float* x, const float* target, float scale,
