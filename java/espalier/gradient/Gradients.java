@@ -4,6 +4,7 @@ package espalier.gradient;
 import espalier.kernel.Attention;
 import espalier.kernel.Backward;
 import espalier.kernel.Elementwise;
+import espalier.kernel.MatMul;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Storage;
@@ -141,6 +142,20 @@ final class Gradients implements AutoCloseable {
   /** y = x · Wᵀ + b: dx = dy · W, dW = dyᵀ · x, db = Σ dy. */
   void dense(Tensor x, Tensor weight, boolean inOut, Tensor bias, Tensor dy) {
     Backward.linear(context, x, weight, inOut, dy, of(x), of(weight), of(bias));
+  }
+
+  /** Frozen packed weights; operands as in {@link MatMul#packed}. */
+  record Packed(
+      int bits, Tensor codes, Tensor scales, Tensor zeros, long group, Tensor groupIndex) {}
+
+  /** y = x · Wᵀ + b from codes that stay as they are: dx = dy · W, unpacked for this rule alone. */
+  void packed(Tensor x, Packed w, Tensor bias, Tensor dy) {
+    Arena.Mark mark = rows.mark();
+    Tensor weight = rows.take(DType.F32, w.codes().dimension(0), x.dimension(1));
+    MatMul.dequantize(
+        context, w.bits(), w.codes(), w.scales(), w.zeros(), w.group(), w.groupIndex(), weight);
+    Backward.linear(context, x, weight, false, dy, of(x), null, of(bias));
+    rows.back(mark);
   }
 
   /** y = x / √(mean(x²) + eps) · w, or with the mean subtracted and b added. */

@@ -193,7 +193,10 @@ public final class Tape implements Ops, AutoCloseable {
       long group,
       Tensor groupIndex,
       Tensor bias) {
-    throw unsupported("packed weights");
+    Tensor y = floats(x.dimension(0), codes.dimension(0));
+    MatMul.packed(context, bits, x, codes, scales, zeros, group, groupIndex, bias, y);
+    Gradients.Packed weight = new Gradients.Packed(bits, codes, scales, zeros, group, groupIndex);
+    return record(y, dy -> gradients.packed(x, weight, bias, dy), x, bias);
   }
 
   @Override

@@ -38,7 +38,7 @@ public record Trainer(
    *     cancels
    */
   public void run(long from, long to, Consumer<StepResult> done, Listener listener) {
-    Progress progress = new Progress(from, to, System::nanoTime);
+    Progress progress = new Progress(System::nanoTime);
     for (long step = from; step < to; step++) {
       listener.checkCancelled();
       StepResult result = step(step);

@@ -120,6 +120,19 @@ class FiniteDifferenceTest {
   }
 
   @Test
+  void packedWeightsThatStayAsTheyAre() {
+    Tensor x = operand(5, 16);
+    Tensor bias = operand(6);
+    Tensor codes = context.ints(random.ints(12).toArray(), 6, 2); // any word is eight codes
+    float[] steps = new float[12];
+    for (int i = 0; i < steps.length; i++) {
+      steps[i] = 0.05f + 0.02f * i;
+    }
+    Tensor scales = context.floats(steps, 6, 2);
+    check(ops -> ops.packed(x, 4, codes, scales, null, 8, null, bias));
+  }
+
+  @Test
   void tables() {
     Tensor table = operand(6, 5);
     Tensor ids = context.ints(new int[] {3, 1, 3, 0}, 4);

@@ -169,13 +169,16 @@ class TapeTest {
   }
 
   @Test
-  void packedWeightsAreRefusedByName() {
+  void whatHasNoRuleIsRefusedByName() {
     try (Context context = Context.cpu(1);
         Tape tape = new Tape(context, List.of())) {
       EspalierException e =
           assertThrows(
-              EspalierException.class, () -> tape.packed(null, 4, null, null, null, 8, null, null));
-      assertTrue(e.getMessage().contains("packed"), e.getMessage());
+              EspalierException.class,
+              () -> tape.packedRounded(null, 4, null, null, null, 8, null));
+      assertTrue(e.getMessage().contains("rounded activations"), e.getMessage());
+      e = assertThrows(EspalierException.class, () -> tape.sparse(null, null, null));
+      assertTrue(e.getMessage().contains("sparse weights"), e.getMessage());
     }
   }
 }
