@@ -19,7 +19,6 @@ final class Progress {
   String after(StepResult result) {
     tokens += result.tokens();
     double seconds = Math.max(1e-9, (clock.getAsLong() - begin) / 1e9);
-    return String.format(
-        Locale.ROOT, "loss %.4f, %.0f tokens/s", result.loss(), tokens / seconds);
+    return String.format(Locale.ROOT, "loss %.4f, %.0f tokens/s", result.loss(), tokens / seconds);
   }
 }

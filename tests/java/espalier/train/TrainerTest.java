@@ -297,8 +297,6 @@ class TrainerTest {
     long[] now = {0};
     Progress progress = new Progress(() -> now[0]);
     now[0] = 2_000_000_000L;
-    assertEquals(
-        "loss 1.5000, 50 tokens/s",
-        progress.after(new StepResult(2, 1.5, 1, 1e-3, 100)));
+    assertEquals("loss 1.5000, 50 tokens/s", progress.after(new StepResult(2, 1.5, 1, 1e-3, 100)));
   }
 }
