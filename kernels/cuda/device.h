@@ -37,8 +37,9 @@ constexpr __host__ __device__ int64_t max_of(int64_t a, int64_t b) {
 template <class... P, class... A>
 inline cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
                           cudaStream_t stream, A... arguments) {
-  return cuda_emulation::enqueue(
-      stream, [=] { return cuda_emulation::run(grid, block, shared, [=] { kernel(arguments...); }); });
+  return cuda_emulation::enqueue(stream, [=] {
+    return cuda_emulation::run(grid, block, shared, [=] { kernel(arguments...); });
+  });
 }
 
 inline unsigned char* shared_memory() {
@@ -80,7 +81,7 @@ inline cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t sh
                              cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
     if (status != cudaSuccess) return status;
   }
-  kernel<<<grid, block, shared, stream>>>(static_cast<P>(arguments)...);
+  kernel<<<grid, block, shared, stream> > >(static_cast<P>(arguments)...);
   return cudaGetLastError();
 }
 

@@ -199,10 +199,10 @@ ESP_PTX uint4 load_once(const uint4* from) {
 #if defined(ESP_HOPPER)
 
 ESP_PTX void stmatrix(void* row, const uint32_t (&r)[4]) {  // ldmatrix backwards
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
-                   shared_address(row)),
-               "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
-               : "memory");
+  asm volatile(
+      "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)),
+      "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+      : "memory");
 }
 ESP_PTX void stmatrix_transposed(void* row, const uint32_t (&r)[4]) {
   asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
@@ -229,10 +229,10 @@ ESP_PTX void barrier_arrive(uint64_t* barrier) {
 }
 // Announces `bytes` and arrives.
 ESP_PTX void barrier_expect(uint64_t* barrier, uint32_t bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                   shared_address(barrier)),
-               "r"(bytes)
-               : "memory");
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+      "r"(bytes)
+      : "memory");
 }
 // Waits until the phase of this parity is over: 0 for the first, then 1, 0, 1 ...
 ESP_PTX void barrier_wait(uint64_t* barrier, uint32_t parity) {
@@ -300,25 +300,24 @@ template <int n>
 struct wgmma_bf16;
 
 // The numbers of the operands after d: registers of a (or its place), place of b, whether to add.
-#define ESP_WGMMA(n, registers, outputs, a0, a1, a2, a3, rb, rp, sa, sb, sp)                      \
-  template <>                                                                                     \
-  struct wgmma_bf16<n> {                                                                          \
-    static ESP_PTX void run(float (&d)[n / 2], const uint32_t (&a)[4], uint64_t b, bool add) {    \
-      asm volatile(                                                                               \
-          "{\n.reg .pred p;\nsetp.ne.b32 p, %" rp                                                 \
-          ", 0;\nwgmma.mma_async.sync.aligned.m64n" #n "k16.f32.bf16.bf16 {" registers "}, {%" a0 \
-          ", %" a1 ", %" a2 ", %" a3 "}, %" rb ", p, 1, 1, 0;\n}"                                 \
-          : outputs                                                                               \
-          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));      \
-    }                                                                                             \
-    static ESP_PTX void run(float (&d)[n / 2], uint64_t a, uint64_t b, bool add) {                \
-      asm volatile(                                                                               \
-          "{\n.reg .pred p;\nsetp.ne.b32 p, %" sp                                                 \
-          ", 0;\nwgmma.mma_async.sync.aligned.m64n" #n "k16.f32.bf16.bf16 {" registers "}, %" sa  \
-          ", %" sb ", p, 1, 1, 0, 0;\n}"                                                          \
-          : outputs                                                                               \
-          : "l"(a), "l"(b), "r"(static_cast<int>(add)));                                          \
-    }                                                                                             \
+#define ESP_WGMMA(n, registers, outputs, a0, a1, a2, a3, rb, rp, sa, sb, sp)                    \
+  template <>                                                                                   \
+  struct wgmma_bf16<n> {                                                                        \
+    static ESP_PTX void run(float (&d)[n / 2], const uint32_t (&a)[4], uint64_t b, bool add) {  \
+      asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" rp                                      \
+                   ", 0;\nwgmma.mma_async.sync.aligned.m64n" #n "k16.f32.bf16.bf16 {" registers \
+                   "}, {%" a0 ", %" a1 ", %" a2 ", %" a3 "}, %" rb ", p, 1, 1, 0;\n}"           \
+                   : outputs                                                                    \
+                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),                        \
+                     "r"(static_cast<int>(add)));                                               \
+    }                                                                                           \
+    static ESP_PTX void run(float (&d)[n / 2], uint64_t a, uint64_t b, bool add) {              \
+      asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" sp                                      \
+                   ", 0;\nwgmma.mma_async.sync.aligned.m64n" #n "k16.f32.bf16.bf16 {" registers \
+                   "}, %" sa ", %" sb ", p, 1, 1, 0, 0;\n}"                                     \
+                   : outputs                                                                    \
+                   : "l"(a), "l"(b), "r"(static_cast<int>(add)));                               \
+    }                                                                                           \
   }
 #define ESP_D64 ESP_D32(0), ESP_D32(32)
 ESP_WGMMA(8, ESP_R4, ESP_D4(0), "4", "5", "6", "7", "8", "9", "4", "5", "6");
