@@ -30,6 +30,13 @@ constexpr __host__ __device__ int64_t max_of(int64_t a, int64_t b) {
   return a > b ? a : b;
 }
 
+// Before a loop whose counter must become a constant, since it numbers registers.
+#if defined(__CUDACC__)
+#define ESP_UNROLL _Pragma("unroll")
+#else
+#define ESP_UNROLL
+#endif
+
 #if defined(ESPALIER_EMULATED)
 
 // kernel<<<grid, block, shared, stream>>>(arguments...): queued on the stream, run when the host
