@@ -102,6 +102,10 @@ guarded_bytes::~guarded_bytes() {
   munmap(map_, static_cast<size_t>(room_ + 2 * page));
 }
 
+bool at_start() {
+  return state().at_start;
+}
+
 // ---- inputs
 
 const char* name_of(inputs kind) {

@@ -40,7 +40,7 @@ namespace cases {
 
 // ---- memory
 
-// Zeroed bytes whose end (or start, see placement()) touches a PROT_NONE page.
+// Zeroed bytes whose end (or start, see at_start()) touches a PROT_NONE page.
 class guarded_bytes {
  public:
   explicit guarded_bytes(int64_t bytes);
@@ -72,6 +72,9 @@ class buffer {
   int64_t count_;
   guarded_bytes memory_;
 };
+
+// Whether buffers touch their guard page with the start, in the second run of a CASE.
+bool at_start();
 
 // ---- inputs
 

@@ -41,7 +41,11 @@ bool emulated() {
 }
 
 void each_order(const std::function<void(uint64_t seed)>& act) {
-  for (uint64_t seed = 1; seed <= (emulated() ? 3 : 1); seed++) {
+  // Two orders in the first run of the CASE and one in the second.
+  const uint64_t first = emulated() && at_start() ? 3 : 1, last = !emulated()  ? 1
+                                                                  : at_start() ? 3
+                                                                               : 2;
+  for (uint64_t seed = first; seed <= last; seed++) {
     cuda_emulation::seed(seed);
     act(seed);
   }

@@ -17,7 +17,8 @@ const esp_cuda_functions& cuda();
 esp_cuda_stream* cuda_stream();
 bool emulated();
 
-// Runs act once for each of three orders of warps and blocks, and once on a device.
+// Runs act for three orders of warps and blocks, of which the two runs of a CASE take two and one;
+// on a device once a run.
 void each_order(const std::function<void(uint64_t seed)>& act);
 
 // Fails the CASE unless the call and all that it queued were well.
