@@ -30,6 +30,14 @@ constexpr __host__ __device__ int64_t max_of(int64_t a, int64_t b) {
   return a > b ? a : b;
 }
 
+// A parameter whose type comes from elsewhere.
+template <class T>
+struct same {
+  using type = T;
+};
+template <class T>
+using given = typename same<T>::type;
+
 // Before a loop whose counter must become a constant, since it numbers registers.
 #if defined(__CUDACC__)
 #define ESP_UNROLL _Pragma("unroll")
@@ -39,11 +47,11 @@ constexpr __host__ __device__ int64_t max_of(int64_t a, int64_t b) {
 
 #if defined(ESPALIER_EMULATED)
 
-// kernel<<<grid, block, shared, stream>>>(arguments...): queued on the stream, run when the host
-// waits for it.
-template <class... P, class... A>
+// kernel(arguments...) on a grid of blocks with `shared` bytes of shared memory: queued on the
+// stream, run when the host waits for it.
+template <class... P>
 inline cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
-                          cudaStream_t stream, A... arguments) {
+                          cudaStream_t stream, given<P>... arguments) {
   return cuda_emulation::enqueue(stream, [=] {
     return cuda_emulation::run(grid, block, shared, [=] { kernel(arguments...); });
   });
@@ -79,17 +87,17 @@ inline void shared_store(T* to, const T& value, int line = __builtin_LINE()) {
 #else
 
 // More than 48 KB of shared memory is asked for by an attribute of the kernel.
-template <class... P, class... A>
+template <class... P>
 inline cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
-                          cudaStream_t stream, A... arguments) {
+                          cudaStream_t stream, given<P>... arguments) {
+  const void* const function = reinterpret_cast<const void*>(kernel);
   if (shared > 48 * 1024) {
-    const cudaError_t status =
-        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+    const cudaError_t status = cudaFuncSetAttribute(
+        function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
     if (status != cudaSuccess) return status;
   }
-  kernel<<<grid, block, shared, stream> > >(static_cast<P>(arguments)...);
-  return cudaGetLastError();
+  void* list[] = {static_cast<void*>(&arguments)...};
+  return cudaLaunchKernel(function, grid, block, list, shared, stream);
 }
 
 __device__ __forceinline__ unsigned char* shared_memory() {

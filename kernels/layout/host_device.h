@@ -5,7 +5,7 @@
 #define ESPALIER_LAYOUT_HOST_DEVICE_H
 
 #if defined(__CUDACC__)
-#define ESP_HOST_DEVICE __host__ __device__
+#define ESP_HOST_DEVICE __host__ __device__ __forceinline__
 #else
 #define ESP_HOST_DEVICE
 #endif

@@ -123,20 +123,19 @@ typedef struct esp_cuda_functions {
 
   // ---- products from packed weights
 
-  // Lays codes [n, ldcodes] (4 bits, as in esp_matmul_w4a16) out for matmul_w4a16:
-  // w4a16_tile_bytes(n, k) bytes.
+  // Lays 4-bit weights (codes, scales, zeros as in esp_matmul_w4a16) out for matmul_w4a16:
+  // w4a16_tile_bytes(n, k, group) bytes. group: a multiple of 16 that divides k.
   esp_status (*w4a16_tile)(esp_cuda_stream* s, int64_t n, int64_t k, const uint32_t* d_codes,
-                           int64_t ldcodes, void* d_tiles);
-  int64_t (*w4a16_tile_bytes)(int64_t n, int64_t k);
-  // y[m, n] (F32) = x[m, k] (BF16) . W^T, m <= 16, fp32 sums, scales F32 [n, k / group] applied to
-  // the sums of a group, zeros I8 of the same shape or NULL. group: a multiple of 16 that divides
-  // k; k a multiple of 16. d_work: w4a16_work_bytes(m, n, k) bytes, zeroed once before its first
-  // use.
+                           int64_t ldcodes, const float* d_scales, const int8_t* d_zeros,
+                           int64_t group, void* d_tiles);
+  int64_t (*w4a16_tile_bytes)(int64_t n, int64_t k, int64_t group);
+  // y[m, n] (F32) = x[m, k] (BF16) . W^T, m <= 16: products with q - zero are exact, sums of at
+  // most 64 of them in fp32, scaled and summed in fp32. ldx even. `zeros`: 0 when d_zeros was NULL.
+  // d_work: w4a16_work_bytes(s, m, n, k) bytes, zeroed before its first use and left so.
   esp_status (*matmul_w4a16)(esp_cuda_stream* s, int64_t m, int64_t n, int64_t k,
-                             const uint16_t* d_x, int64_t ldx, const void* d_tiles,
-                             const float* d_scales, const int8_t* d_zeros, int64_t group,
-                             float* d_y, int64_t ldy, void* d_work);
-  int64_t (*w4a16_work_bytes)(int64_t m, int64_t n, int64_t k);
+                             const uint16_t* d_x, int64_t ldx, const void* d_tiles, int64_t group,
+                             int32_t zeros, float* d_y, int64_t ldy, void* d_work);
+  int64_t (*w4a16_work_bytes)(const esp_cuda_stream* s, int64_t m, int64_t n, int64_t k);
 } esp_cuda_functions;
 
 // The table; static storage. Look at abi before anything else.

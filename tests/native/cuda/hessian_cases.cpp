@@ -69,7 +69,6 @@ CASE(cuda_gram) {
       generator g(6);
       std::vector<double> before(static_cast<size_t>(s.k * s.k));
       for (double& v : before) v = g.uniform(-1.0, 1.0);
-      std::vector<double> once;
       each_order([&](uint64_t seed) {
         const on_device<uint16_t> d_x(x);
         const on_device<double> d_h(before);
