@@ -23,13 +23,13 @@ ESP_HOST_DEVICE static constexpr float code_high(int32_t bits) {
 }
 
 // Half to even for |x| < 2^22: adding 1.5 * 2^23 leaves no bit below the units.
-ESP_HOST_DEVICE static inline float round_half_even(float x) {
+ESP_HOST_DEVICE static float round_half_even(float x) {
   const float shifter = 12582912.0f;  // 1.5 * 2^23
   return (x + shifter) - shifter;
 }
 
 // NaN becomes low, as the vector instructions max and min do it.
-ESP_HOST_DEVICE static inline float clamp(float x, float low, float high) {
+ESP_HOST_DEVICE static float clamp(float x, float low, float high) {
   const float raised = x > low ? x : low;
   return raised < high ? raised : high;
 }
@@ -44,20 +44,19 @@ ESP_HOST_DEVICE static constexpr float tie_shifter(int32_t bits) {
 // x to the nearest multiple of 2^(bits-23): a quotient that fp32 put a hair beside k + 1/2 becomes
 // the tie it is. The extreme weight of a symmetric group always is one (scale = 2 max|w| / (2^b -
 // 1)), and without this the last bit of the scale would decide its code.
-ESP_HOST_DEVICE static inline float snap_to_tie(float x, float shifter) {
+ESP_HOST_DEVICE static float snap_to_tie(float x, float shifter) {
   return (x + shifter) - shifter;
 }
 
-ESP_HOST_DEVICE static inline float quantize_code(float w, float scale, float zero, float low,
-                                                  float high, float shifter = 0.0f) {
+ESP_HOST_DEVICE static float quantize_code(float w, float scale, float zero, float low, float high,
+                                           float shifter = 0.0f) {
   return round_half_even(snap_to_tie(clamp(w / scale + zero, low, high), shifter));
 }
 
 // The code of the exact quotient: half to even where w / scale + zero is a tie, and nowhere else.
 // With a zero point no weight of a group need be a tie, so there is none to tell from its
 // neighbours: fp64 (error below 2^-44 of the code) leaves true ties true and the others alone.
-ESP_HOST_DEVICE static inline float exact_code(float w, float scale, float zero, float low,
-                                               float high) {
+ESP_HOST_DEVICE static float exact_code(float w, float scale, float zero, float low, float high) {
   const double shifter = 6755399441055744.0;  // 1.5 * 2^52
   const double x = static_cast<double>(w) / static_cast<double>(scale) + static_cast<double>(zero);
   const double raised = x > static_cast<double>(low) ? x : static_cast<double>(low);
@@ -65,12 +64,12 @@ ESP_HOST_DEVICE static inline float exact_code(float w, float scale, float zero,
   return static_cast<float>((clamped + shifter) - shifter);
 }
 
-ESP_HOST_DEVICE static inline uint32_t bits_of(float x) {
+ESP_HOST_DEVICE static uint32_t bits_of(float x) {
   uint32_t u;
   memcpy(&u, &x, sizeof u);
   return u;
 }
-ESP_HOST_DEVICE static inline float float_of(uint32_t u) {
+ESP_HOST_DEVICE static float float_of(uint32_t u) {
   float x;
   memcpy(&x, &u, sizeof x);
   return x;
@@ -82,13 +81,12 @@ ESP_HOST_DEVICE static constexpr bool is_scale_dtype(esp_dtype dtype) {
 
 // x >= 0, finite or infinite, rounded to nearest even in dtype and widened again. BF16_AND_F16: to
 // BF16, then to F16; what is left are BF16 values still, since F16 only drops bits below 2^-24.
-ESP_HOST_DEVICE static inline float round_scale(float x, esp_dtype dtype) {
-  if (dtype == ESP_BF16_AND_F16) return round_scale(round_scale(x, ESP_BF16), ESP_F16);
-  if (dtype == ESP_BF16 && x <= 3.4028235e38f) {  // NaN and infinity stay
-    const uint32_t u = bits_of(x);
-    return float_of((u + 0x7fffu + ((u >> 16) & 1u)) & 0xffff0000u);
+ESP_HOST_DEVICE static float round_scale(float x, esp_dtype dtype) {
+  if ((dtype == ESP_BF16 || dtype == ESP_BF16_AND_F16) && x <= 3.4028235e38f) {
+    const uint32_t u = bits_of(x);  // NaN and infinity stay
+    x = float_of((u + 0x7fffu + ((u >> 16) & 1u)) & 0xffff0000u);
   }
-  if (dtype == ESP_F16 && x <= 3.4028235e38f) {
+  if ((dtype == ESP_F16 || dtype == ESP_BF16_AND_F16) && x <= 3.4028235e38f) {
     if (x >= 65520.0f) return float_of(0x7f800000u);  // half of the step above 65504
     if (x < 6.103515625e-5f) {                        // 2^-14: subnormals, steps of 2^-24
       return round_half_even(x * 16777216.0f) * 5.9604644775390625e-8f;
@@ -103,9 +101,9 @@ ESP_HOST_DEVICE static inline float round_scale(float x, esp_dtype dtype) {
 // value next to the true one and its zero the code of the true quotient; otherwise both come out of
 // fp32 operations, as in compressed-tensors. A group of zeros alone has zero 0, as
 // compressed-tensors writes it, and not the -2^(b-1) of a group that only touches 0 from above.
-ESP_HOST_DEVICE static inline void affine_of_range(float low, float high, int32_t bits,
-                                                   int32_t symmetric, esp_dtype dtype, bool exact,
-                                                   float* scale, float* zero) {
+ESP_HOST_DEVICE static void affine_of_range(float low, float high, int32_t bits, int32_t symmetric,
+                                            esp_dtype dtype, bool exact, float* scale,
+                                            float* zero) {
   const float steps = static_cast<float>((1 << bits) - 1);
   const float magnitude = -low > high ? -low : high;
   const double width = static_cast<double>(high) - static_cast<double>(low);

@@ -33,16 +33,16 @@ struct w4_tiles {
   ESP_HOST_DEVICE int64_t bytes() const { return zeros_at() + groups * rows(); }
 };
 
-ESP_HOST_DEVICE static inline w4_tiles w4_tiles_of(int64_t n, int64_t k, int64_t group) {
+ESP_HOST_DEVICE static w4_tiles w4_tiles_of(int64_t n, int64_t k, int64_t group) {
   return {(n + w4_tile_rows - 1) / w4_tile_rows, (k + w4_tile_columns - 1) / w4_tile_columns,
           k / group};
 }
 
 // Row in the tile and column in the chunk of nibble `bit / 4` of word s of a lane.
-ESP_HOST_DEVICE static inline int w4_row_of(int lane, int nibble) {
+ESP_HOST_DEVICE static int w4_row_of(int lane, int nibble) {
   return lane / 4 + 8 * (nibble % 4 % 2);
 }
-ESP_HOST_DEVICE static inline int w4_column_of(int lane, int s, int nibble) {
+ESP_HOST_DEVICE static int w4_column_of(int lane, int s, int nibble) {
   return 16 * s + 2 * (lane % 4) + nibble / 4 + 8 * (nibble % 4 / 2);
 }
 
