@@ -46,17 +46,17 @@ struct product_task {
   float* partial;    // [parts, m, n]
 };
 
-// A chunk of a warp on its way: codes, and scale and minus (136 + zero) of rows g and g + 8.
+// A chunk of a warp on its way: codes, and of rows g (low half of bias) and g + 8 scale and minus
+// (136 + zero).
 struct piece {
   uint4 codes[warp_tiles];
   float scale[warp_tiles][2];
-  uint32_t bias[warp_tiles][2];
+  uint32_t bias[warp_tiles];
 };
 
-// -(136 + zero) twice, in bf16: 136 .. 143 and 128 .. 135 have their last bit worth 1.
+// -(136 + zero) in bf16: 128 .. 255 have their last bit worth 1.
 __device__ __forceinline__ uint32_t bias_of(int32_t zero) {
-  const uint32_t half = 0xc300u | static_cast<uint32_t>(8 + zero);
-  return half | half << 16;
+  return 0xc300u | static_cast<uint32_t>(8 + zero);
 }
 
 template <bool zeros>
@@ -66,11 +66,10 @@ __device__ __forceinline__ void fetch_scales(const product_task& g, int64_t row_
       column / g.group * g.t.rows() + row_tile * w4_tile_rows + threadIdx.x % warp_size / 4;
   const float* const scales = reinterpret_cast<const float*>(g.tiles + g.t.scales_at());
   const int8_t* const zero = reinterpret_cast<const int8_t*>(g.tiles + g.t.zeros_at());
-  ESP_UNROLL
-  for (int half = 0; half < 2; half++) {
-    to->scale[i][half] = load(scales + at + 8 * half);
-    to->bias[i][half] = bias_of(zeros ? load(zero + at + 8 * half) : 0);
-  }
+  to->scale[i][0] = load(scales + at);
+  to->scale[i][1] = load(scales + at + 8);
+  to->bias[i] = bias_of(zeros ? load(zero + at) : 0) | bias_of(zeros ? load(zero + at + 8) : 0)
+                                                           << 16;
 }
 
 template <bool zeros>
@@ -81,7 +80,7 @@ __device__ __forceinline__ void fetch(const product_task& g, int64_t row_tile, i
     if (row_tile + i >= g.t.row_tiles) {  // past the last row
       to->codes[i] = make_uint4(0, 0, 0, 0);
       to->scale[i][0] = to->scale[i][1] = 0.0f;
-      to->bias[i][0] = to->bias[i][1] = bias_of(0);
+      to->bias[i] = bias_of(0) | bias_of(0) << 16;
       continue;
     }
     const unsigned char* const tile =
@@ -92,11 +91,12 @@ __device__ __forceinline__ void fetch(const product_task& g, int64_t row_tile, i
 }
 
 // The four registers of a fragment.
-__device__ __forceinline__ void widen(uint32_t word, const uint32_t (&bias)[2], uint32_t (&a)[4]) {
+__device__ __forceinline__ void widen(uint32_t word, uint32_t bias, uint32_t (&a)[4]) {
+  const uint32_t both[2] = {(bias & 0xffffu) | bias << 16, (bias & 0xffff0000u) | bias >> 16};
   ESP_UNROLL
   for (int p = 0; p < 4; p++) {
     const uint32_t raised = (word >> 4 * p & 0x000f000fu) | 0x43004300u;  // 128 + stored
-    a[p] = ptx::fma_bf16(raised, 0x3f803f80u, bias[p % 2]);
+    a[p] = ptx::fma_bf16(raised, 0x3f803f80u, both[p % 2]);
   }
 }
 
