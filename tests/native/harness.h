@@ -124,6 +124,9 @@ void expect(bool ok, const char* text, ...) __attribute__((format(printf, 2, 3))
 // The call must give `status`, and a message that starts with "op: " unless it is OK.
 void expect_status(esp_status status, esp_status actual, const char* op);
 
+// Counts what cannot be tested here, once, as a skip.
+void skip(const char* what);
+
 // A context with 1, 2 or 3 threads and no pins, owned by the harness.
 esp_context* context(int32_t threads = 1);
 
