@@ -19,7 +19,7 @@ namespace cuda {
           entry(event_wait) entry(allocate) entry(release) entry(host_allocate)             \
               entry(host_release) entry(upload) entry(download) entry(copy) entry(zero)     \
                   entry(probe) entry(quantize_range) entry(quantize_nearest) entry(pack)    \
-                      entry(unpack) entry(prune_scores) entry(prune_mask) entry(gram)       \
+                      entry(unpack) entry(select_nm) entry(apply_mask) entry(gram)          \
                           entry(cholesky_reversed) entry(gptq_solve) entry(gptq_work_bytes) \
                               entry(w4a16_tile) entry(w4a16_tile_bytes) entry(matmul_w4a16) \
                                   entry(w4a16_work_bytes)

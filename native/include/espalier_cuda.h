@@ -94,14 +94,11 @@ typedef struct esp_cuda_functions {
 
   // ---- pruning
 
-  // scores[r, c] = |w[r, c]| * norms[c] (norms F32 [cols], NULL for magnitude), one fp32 product.
-  // scores has ld = cols.
-  esp_status (*prune_scores)(esp_cuda_stream* s, int64_t rows, int64_t cols, const float* d_w,
-                             int64_t ldw, const float* d_norms, float* d_scores);
-  // mask[r, c] (U8, ld = cols) = 1 for the n highest scores of every m consecutive columns, the
-  // lower column first among equals; 1 <= n <= m <= 32, m divides cols.
-  esp_status (*prune_mask)(esp_cuda_stream* s, int64_t rows, int64_t cols, const float* d_scores,
-                           int32_t n, int32_t m, uint8_t* d_mask);
+  // As the functions of these names in espalier.h, to the bit; m <= 64.
+  esp_status (*select_nm)(esp_cuda_stream* s, int64_t rows, int64_t cols, const float* d_x,
+                          const float* d_factor, int32_t n, int32_t m, uint8_t* d_kept);
+  esp_status (*apply_mask)(esp_cuda_stream* s, int64_t rows, int64_t cols, const uint8_t* d_kept,
+                           float* d_w);
 
   // ---- GPTQ
 

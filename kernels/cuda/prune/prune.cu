@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What      Scores of magnitude pruning, |w|, and of Wanda (arXiv 2306.11695), |w| times the norm
-// of
-//           the input channel; and the n highest of every m columns.
-// Layout    w [rows, cols] ldw; scores fp32 and mask bytes [rows, cols], ld = cols.
-// Tile      scores: a thread four columns where all is a multiple of four, else one. mask: a thread
-//           a group of m; 4 of 4 bytes in one store.
-// Roof      bytes: scores read 4 and write 4 a weight, the mask reads 4 and writes 1.
-// Numerics  one fp32 product; of equal scores the lower column counts as higher.
+// What      Which weights stay: the n smallest scores |x| * factor of every m columns go (magnitude
+//           pruning; with the norm of the input channel as factor Wanda, arXiv 2306.11695); and
+//           zeros where they went.
+// Layout    x [rows, cols] fp32, factor [cols] fp32 or null, kept [rows, cols] bytes.
+// Tile      a thread a set of m columns; sets of four in one load and one store where cols is a
+//           multiple of four. apply: a thread four columns, or one.
+// Roof      bytes: select reads 4 and writes 1 a weight, apply reads 1 and 4 and writes 4.
+// Numerics  one fp32 product; of equal scores the lowest column goes first: the bits of
+//           esp_select_nm.
 // Needs     sm_80.
+// Tail      the last set of a row may be shorter: of r columns r n / m go.
 #include <math.h>
 
 #include "cuda/device.h"
@@ -19,93 +21,106 @@ namespace esp {
 namespace cuda {
 namespace {
 
-template <int step>
-__global__ void __launch_bounds__(element_threads)
-    scores_kernel(int64_t rows, int64_t cols, const float* w, int64_t ldw, const float* norms,
-                  float* scores) {
-  each_element(rows, cols, step, [&](int64_t r, int64_t c) {
-    if (step == 4) {
-      float4 v = load(reinterpret_cast<const float4*>(w + r * ldw + c));
-      v = make_float4(fabsf(v.x), fabsf(v.y), fabsf(v.z), fabsf(v.w));
-      if (norms != nullptr) {
-        const float4 n = load(reinterpret_cast<const float4*>(norms + c));
-        v = make_float4(v.x * n.x, v.y * n.y, v.z * n.z, v.w * n.w);
-      }
-      store(reinterpret_cast<float4*>(scores + r * cols + c), v);
-    } else {
-      const float magnitude = fabsf(load(w + r * ldw + c));
-      store(scores + r * cols + c, norms == nullptr ? magnitude : magnitude * load(norms + c));
-    }
-  });
-}
-
-// Whether fewer than n of the m scores stand above score i.
-__device__ __forceinline__ bool is_kept(const float* scores, int32_t m, int32_t n, int32_t i) {
-  int32_t above = 0;
-  for (int32_t j = 0; j < m; j++) {
-    const float other = scores[j];
-    above += other > scores[i] || (other == scores[i] && j < i) ? 1 : 0;
+// Whether at least `drop` of the scores go before score i.
+template <class F>
+__device__ __forceinline__ bool stays(const F& score, int32_t count, int32_t drop, int32_t i) {
+  const float mine = score(i);
+  int32_t before = 0;
+  for (int32_t j = 0; j < count; j++) {
+    const float other = score(j);
+    before += other < mine || (other == mine && j < i) ? 1 : 0;
   }
-  return above < n;
+  return before >= drop;
 }
 
 __global__ void __launch_bounds__(element_threads)
-    mask_4_kernel(int64_t rows, int64_t cols, const float* scores, int32_t n, uint8_t* mask) {
+    select_4_kernel(int64_t rows, int64_t cols, const float* x, const float* factor, int32_t n,
+                    uint8_t* kept) {
   each_element(rows, cols, 4, [&](int64_t r, int64_t c) {
-    const float4 v = load(reinterpret_cast<const float4*>(scores + r * cols + c));
-    const float four[4] = {v.x, v.y, v.z, v.w};
+    const float4 v = load(reinterpret_cast<const float4*>(x + r * cols + c));
+    float four[4] = {fabsf(v.x), fabsf(v.y), fabsf(v.z), fabsf(v.w)};
+    if (factor != nullptr) {
+      const float4 f = load(reinterpret_cast<const float4*>(factor + c));
+      four[0] *= f.x;
+      four[1] *= f.y;
+      four[2] *= f.z;
+      four[3] *= f.w;
+    }
     uint32_t bytes = 0;
     ESP_UNROLL
-    for (int32_t i = 0; i < 4; i++) bytes |= static_cast<uint32_t>(is_kept(four, 4, n, i)) << 8 * i;
-    store(reinterpret_cast<uint32_t*>(mask + r * cols + c), bytes);
+    for (int32_t i = 0; i < 4; i++)
+      bytes |= static_cast<uint32_t>(stays([&](int32_t j) { return four[j]; }, 4, n, i)) << 8 * i;
+    store(reinterpret_cast<uint32_t*>(kept + r * cols + c), bytes);
   });
 }
 
 __global__ void __launch_bounds__(element_threads)
-    mask_kernel(int64_t rows, int64_t cols, const float* scores, int32_t n, int32_t m,
-                uint8_t* mask) {
+    select_kernel(int64_t rows, int64_t cols, const float* x, const float* factor, int32_t n,
+                  int32_t m, uint8_t* kept) {
   each_element(rows, cols, m, [&](int64_t r, int64_t c) {
-    const int64_t at = r * cols + c;
-    for (int32_t i = 0; i < m; i++)
-      store(mask + at + i, static_cast<uint8_t>(is_kept(scores + at, m, n, i)));
+    const int32_t count = static_cast<int32_t>(min_of(m, cols - c));
+    const auto score = [&](int32_t j) {
+      const float size = fabsf(load(x + r * cols + c + j));
+      return factor == nullptr ? size : size * load(factor + c + j);
+    };
+    for (int32_t i = 0; i < count; i++)
+      store(kept + r * cols + c + i, static_cast<uint8_t>(stays(score, count, count * n / m, i)));
+  });
+}
+
+template <int step>
+__global__ void __launch_bounds__(element_threads)
+    apply_kernel(int64_t elements, const uint8_t* kept, float* w) {
+  each_element(1, elements, step, [&](int64_t, int64_t at) {
+    if (step == 4) {
+      const uint32_t bytes = load(reinterpret_cast<const uint32_t*>(kept + at));
+      float4 v = load(reinterpret_cast<const float4*>(w + at));
+      v.x = bytes & 0xffu ? v.x : 0.0f;
+      v.y = bytes & 0xff00u ? v.y : 0.0f;
+      v.z = bytes & 0xff0000u ? v.z : 0.0f;
+      v.w = bytes & 0xff000000u ? v.w : 0.0f;
+      store(reinterpret_cast<float4*>(w + at), v);
+    } else if (load(kept + at) == 0) {
+      store(w + at, 0.0f);
+    }
   });
 }
 
 }  // namespace
 
-esp_status prune_scores(esp_cuda_stream* s, int64_t rows, int64_t cols, const float* d_w,
-                        int64_t ldw, const float* d_norms, float* d_scores) {
-  const char* const op = "prune_scores";
+esp_status select_nm(esp_cuda_stream* s, int64_t rows, int64_t cols, const float* d_x,
+                     const float* d_factor, int32_t n, int32_t m, uint8_t* d_kept) {
+  const char* const op = "select_nm";
+  ESP_CUDA_REQUIRE(op, s != nullptr, "a stream", s != nullptr);
+  ESP_CUDA_REQUIRE(op, rows >= 0, "rows >= 0", rows);
+  ESP_CUDA_REQUIRE(op, cols >= 0, "cols >= 0", cols);
+  ESP_CUDA_REQUIRE(op, m >= 1 && m <= 64, "1..64", m);
+  ESP_CUDA_REQUIRE(op, n >= 0 && n <= m, "0..m", n);
+  ESP_CUDA_REQUIRE(op, cols % m * n % m == 0, "a whole number of the rest", cols);
+  if (rows == 0 || cols == 0) return ESP_OK;
+  ESP_CUDA_REQUIRE(op, d_x != nullptr, "an address", d_x != nullptr);
+  ESP_CUDA_REQUIRE(op, d_kept != nullptr, "an address", d_kept != nullptr);
+  const dim3 grid = element_grid(rows, cols, m), block(element_threads);
+  if (m == 4 && cols % 4 == 0)
+    return told(op, launch(select_4_kernel, grid, block, 0, s->handle, rows, cols, d_x, d_factor, n,
+                           d_kept));
+  return told(op, launch(select_kernel, grid, block, 0, s->handle, rows, cols, d_x, d_factor, n, m,
+                         d_kept));
+}
+
+esp_status apply_mask(esp_cuda_stream* s, int64_t rows, int64_t cols, const uint8_t* d_kept,
+                      float* d_w) {
+  const char* const op = "apply_mask";
   ESP_CUDA_REQUIRE(op, s != nullptr, "a stream", s != nullptr);
   ESP_CUDA_REQUIRE(op, rows >= 0, "rows >= 0", rows);
   ESP_CUDA_REQUIRE(op, cols >= 0, "cols >= 0", cols);
   if (rows == 0 || cols == 0) return ESP_OK;
-  ESP_CUDA_REQUIRE(op, ldw >= cols, "ldw >= cols", ldw);
+  ESP_CUDA_REQUIRE(op, d_kept != nullptr, "an address", d_kept != nullptr);
   ESP_CUDA_REQUIRE(op, d_w != nullptr, "an address", d_w != nullptr);
-  ESP_CUDA_REQUIRE(op, d_scores != nullptr, "an address", d_scores != nullptr);
-  const int step = cols % 4 == 0 && ldw % 4 == 0 ? 4 : 1;
+  const int step = rows * cols % 4 == 0 ? 4 : 1;
   return told(
-      op, launch(step == 4 ? scores_kernel<4> : scores_kernel<1>, element_grid(rows, cols, step),
-                 dim3(element_threads), 0, s->handle, rows, cols, d_w, ldw, d_norms, d_scores));
-}
-
-esp_status prune_mask(esp_cuda_stream* s, int64_t rows, int64_t cols, const float* d_scores,
-                      int32_t n, int32_t m, uint8_t* d_mask) {
-  const char* const op = "prune_mask";
-  ESP_CUDA_REQUIRE(op, s != nullptr, "a stream", s != nullptr);
-  ESP_CUDA_REQUIRE(op, rows >= 0, "rows >= 0", rows);
-  ESP_CUDA_REQUIRE(op, m >= 1 && m <= 32 && cols >= 0 && cols % m == 0, "1..32, a divisor of cols",
-                   m);
-  ESP_CUDA_REQUIRE(op, n >= 1 && n <= m, "1..m", n);
-  if (rows == 0 || cols == 0) return ESP_OK;
-  ESP_CUDA_REQUIRE(op, d_scores != nullptr, "an address", d_scores != nullptr);
-  ESP_CUDA_REQUIRE(op, d_mask != nullptr, "an address", d_mask != nullptr);
-  const dim3 grid = element_grid(rows, cols, m), block(element_threads);
-  if (m == 4)
-    return told(op,
-                launch(mask_4_kernel, grid, block, 0, s->handle, rows, cols, d_scores, n, d_mask));
-  return told(op,
-              launch(mask_kernel, grid, block, 0, s->handle, rows, cols, d_scores, n, m, d_mask));
+      op, launch(step == 4 ? apply_kernel<4> : apply_kernel<1>, element_grid(1, rows * cols, step),
+                 dim3(element_threads), 0, s->handle, rows * cols, d_kept, d_w));
 }
 
 }  // namespace cuda

@@ -95,44 +95,36 @@ CASE(cuda_pack) {
 }
 
 CASE(cuda_prune) {
-  for (const shape& s : shapes) {
+  for (int64_t cols : {1, 3, 4, 8, 12, 64, 100, 1100}) {
     for (inputs kind : every_input) {
-      const std::vector<float> w = weights(s, kind);
-      std::vector<float> norms(count(s.cols));
-      fill(norms.data(), s.cols, inputs::uniform, 9);
-      for (float& n : norms) n = fabsf(n);
-      const on_device<float> d_w(w), d_norms(norms), d_scores(s.rows * s.cols);
-      for (bool wanda : {false, true}) {
-        std::vector<float> scores;
-        for (int64_t i = 0; i < s.rows * s.cols; i++) {
-          const float magnitude = fabsf(w[count(i / s.cols * s.ldw + i % s.cols)]);
-          scores.push_back(wanda ? magnitude * norms[count(i % s.cols)] : magnitude);
-        }
-        expect_done(cuda().prune_scores(cuda_stream(), s.rows, s.cols, d_w, s.ldw,
-                                        wanda ? static_cast<float*>(d_norms) : nullptr, d_scores),
-                    "prune_scores");
-        expect(d_scores.values() == scores, "scores of %lld columns",
-               static_cast<long long>(s.cols));
-        for (const auto& [n, m] : {std::pair<int32_t, int32_t>{2, 4}, {1, 4}, {3, 11}, {4, 8}}) {
-          if (s.cols % m != 0) continue;
-          const on_device<uint8_t> d_mask(s.rows * s.cols);
-          expect_done(cuda().prune_mask(cuda_stream(), s.rows, s.cols, d_scores, n, m, d_mask),
-                      "prune_mask");
-          const std::vector<uint8_t> mask = d_mask.values();
-          for (int64_t at = 0; at < s.rows * s.cols; at += m) {
-            // Kept and left out, in pairs: none that is left out stands above one that is kept.
-            int32_t kept = 0;
-            bool ordered = true;
-            for (int32_t i = 0; i < m; i++) {
-              kept += mask[count(at + i)];
-              for (int32_t j = 0; j < m; j++) {
-                if (mask[count(at + i)] == 0 || mask[count(at + j)] != 0) continue;
-                const float a = scores[count(at + i)], b = scores[count(at + j)];
-                ordered &= a > b || (a == b && i < j);
-              }
-            }
-            expect(kept == n && ordered, "%d of %d at %lld", n, m, static_cast<long long>(at));
-          }
+      const int64_t rows = 5;
+      std::vector<float> w(count(rows * cols)), factor(count(cols));
+      fill(w.data(), rows * cols, kind, 7);
+      for (size_t i = 0; i < w.size(); i += 5) w[i] = w[i / 2];  // equals
+      fill(factor.data(), cols, inputs::uniform, 9);
+      for (float& f : factor) f = fabsf(f);
+      const on_device<float> d_w(w), d_factor(factor);
+      for (const auto& [n, m] :
+           {std::pair<int32_t, int32_t>{2, 4}, {1, 4}, {3, 11}, {4, 8}, {1, 2}}) {
+        if (cols % m * n % m != 0) continue;
+        for (bool wanda : {false, true}) {
+          std::vector<uint8_t> kept(w.size());
+          expect(esp_select_nm(context(), rows, cols, w.data(), wanda ? factor.data() : nullptr, n,
+                               m, kept.data()) == ESP_OK,
+                 "%s", esp_last_error());
+          const on_device<uint8_t> d_kept(rows * cols);
+          expect_done(
+              cuda().select_nm(cuda_stream(), rows, cols, d_w,
+                               wanda ? static_cast<float*>(d_factor) : nullptr, n, m, d_kept),
+              "select_nm");
+          expect(d_kept.values() == kept, "%d of %d, %lld columns, %s", n, m,
+                 static_cast<long long>(cols), name_of(kind));
+          std::vector<float> pruned = w;
+          esp_apply_mask(context(), rows, cols, kept.data(), pruned.data());
+          const on_device<float> d_pruned(w);
+          expect_done(cuda().apply_mask(cuda_stream(), rows, cols, d_kept, d_pruned), "apply_mask");
+          expect(d_pruned.values() == pruned, "applied, %lld columns",
+                 static_cast<long long>(cols));
         }
       }
     }
@@ -156,9 +148,9 @@ CASE(cuda_arguments) {
           "quantize_nearest");
   refused(cuda().pack(s, 1, 9, 4, bytes, reinterpret_cast<uint32_t*>(static_cast<float*>(w)), 1),
           "pack");
-  refused(
-      cuda().prune_mask(s, 1, 6, w, 2, 4, reinterpret_cast<uint8_t*>(static_cast<int8_t*>(bytes))),
-      "prune_mask");
+  refused(cuda().select_nm(s, 1, 6, w, nullptr, 1, 4,
+                           reinterpret_cast<uint8_t*>(static_cast<int8_t*>(bytes))),
+          "select_nm");
   void* memory = nullptr;
   expect(cuda().allocate(s, int64_t{1} << 50, &memory) == ESP_OUT_OF_MEMORY && memory == nullptr,
          "a petabyte");
