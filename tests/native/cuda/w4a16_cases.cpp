@@ -122,7 +122,7 @@ CASE(cuda_matmul_w4a16) {
         each_order([&](uint64_t seed) {
           const on_device<uint16_t> d_x(p.x);
           const on_device<uint32_t> d_words(p.words);
-          const on_device<float> d_scales(p.scales), d_y(p.m * p.ldy());
+          const on_device<float> d_scales(p.scales);
           const on_device<int8_t> d_zeros(p.zero);
           const on_device<uint8_t> d_tiles(cuda().w4a16_tile_bytes(p.n, p.k, p.group));
           const int64_t work = cuda().w4a16_work_bytes(cuda_stream(), p.m, p.n, p.k);
@@ -133,6 +133,7 @@ CASE(cuda_matmul_w4a16) {
                                         static_cast<uint8_t*>(d_tiles)),
                       label);
           for (int turn = 0; turn < 2; turn++) {  // the second finds the work as it must be
+            const on_device<float> d_y(std::vector<float>(count(p.m * p.ldy()), NAN));
             expect_done(cuda().matmul_w4a16(cuda_stream(), p.m, p.n, p.k, d_x, p.ldx(),
                                             static_cast<uint8_t*>(d_tiles), p.group, zeros, d_y,
                                             p.ldy(), static_cast<uint8_t*>(d_work)),
