@@ -12,7 +12,9 @@ find_program(ESPALIER_NVCC nvcc NO_DEFAULT_PATH
         "$ENV{CUDA_HOME}" /usr/local/cuda-13.0 /usr/local/cuda
   PATH_SUFFIXES bin)
 set(ESPALIER_CUDA OFF)
-if(ESPALIER_NVCC)
+if(ESPALIER_SANITIZE)
+  message(STATUS "CUDA: left out, sanitizers see the emulation only")
+elseif(ESPALIER_NVCC)
   execute_process(COMMAND "${ESPALIER_NVCC}" --version OUTPUT_VARIABLE NVCC_VERSION ERROR_QUIET)
   if(NVCC_VERSION MATCHES "release 13\\.0")
     set(ESPALIER_CUDA ON)
