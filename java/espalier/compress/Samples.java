@@ -96,6 +96,20 @@ final class Samples implements AutoCloseable {
     return statistics;
   }
 
+  /** Returns the same beside what the dense model reads there. */
+  Statistics measure(Samples dense) {
+    Statistics statistics = Statistics.following(context, inputs.get(0).tensor().dimension(1));
+    for (int i = 0; i < count(); i++) {
+      listener.checkCancelled();
+      try (Context.Scope scope = context.scope()) {
+        statistics.add(wide(inputs.get(i)), dense.wide(dense.inputs.get(i)));
+      }
+      inputs.get(i).tensor().forget();
+      dense.inputs.get(i).tensor().forget();
+    }
+    return statistics;
+  }
+
   /** Moves every text through a step. */
   void advance(Step step) {
     for (int i = 0; i < count(); i++) {
@@ -107,14 +121,14 @@ final class Samples implements AutoCloseable {
     }
   }
 
-  /** Hands every text's hidden states (after the last block) to {@code visitor}, widened. */
-  void forEachResidual(Consumer<Tensor> visitor) {
-    for (Held residual : residuals) {
+  /** Moves every text from the last block to what the output head reads. */
+  void normalize(Model model) {
+    for (int i = 0; i < count(); i++) {
       listener.checkCancelled();
       try (Context.Scope scope = context.scope()) {
-        visitor.accept(wide(residual));
+        Tensor hidden = wide(residuals.get(i));
+        replace(i, new State(hidden, model.headInput(ops, hidden)));
       }
-      residual.tensor().forget();
     }
   }
 
