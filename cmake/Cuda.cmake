@@ -74,7 +74,7 @@ file(GLOB CUDA_CASE_SOURCES CONFIGURE_DEPENDS "${ROOT}/tests/native/cuda/*.cpp")
 add_executable(cases_cuda EXCLUDE_FROM_ALL ${CUDA_CASE_SOURCES} "${ROOT}/tests/native/harness.cpp")
 target_include_directories(cases_cuda PRIVATE ${CUDA_INCLUDES} "${ROOT}/tests/native"
   "${ROOT}/tests/native/cuda_emulation")
-target_compile_definitions(cases_cuda PRIVATE ESPALIER_ROOT="${ROOT}"
+target_compile_definitions(cases_cuda PRIVATE ESPALIER_EMULATED ESPALIER_ROOT="${ROOT}"
   ESPALIER_CUDA_RESOURCES="${CMAKE_BINARY_DIR}/cuda")
 target_compile_options(cases_cuda PRIVATE ${ESPALIER_FLAGS} ${ESPALIER_SANITIZE_FLAGS})
 target_link_options(cases_cuda PRIVATE ${ESPALIER_SANITIZE_FLAGS})
