@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 constexpr size_t stack_bytes = 512 * 1024;
 #else
@@ -243,6 +244,10 @@ const char* run_blocks(dim3 grid, dim3 threads, size_t shared_bytes,
     }
     run_block(&b);
   }
+#if defined(__SANITIZE_ADDRESS__)
+  // Threads that a fault left standing have marked parts of their stacks.
+  if (device.faulted) __asan_unpoison_memory_region(device.stacks, count * stack_bytes);
+#endif
   free(shared);
   return device.faulted ? device.message : nullptr;
 }

@@ -322,6 +322,10 @@ void wgmma(float* d, int n, const uint32_t* a, uint64_t place_a, uint64_t place_
   group_together(
       [](void* const* all) {
         const group_operands& any = *static_cast<const group_operands*>(all[0]);
+        // Before anything is allocated that a fault would leave behind.
+        const int group = any.of->number / group_threads;
+        if (!any.of->home->groups[static_cast<size_t>(group)].fenced)
+          fault("wgmma without a wgmma.fence since its registers were last touched");
         group_values v;
         v.place_a = any.place_a;
         v.place_b = any.place_b;
