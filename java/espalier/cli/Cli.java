@@ -54,7 +54,11 @@ public final class Cli implements Runnable {
   /** Every command, in the order help lists them. */
   private static List<Object> commands() {
     return List.of(
-        new CompressCommand(), new EvalCommand(), new GenerateCommand(), new InspectCommand());
+        new CompressCommand(),
+        new TrainCommand(),
+        new EvalCommand(),
+        new GenerateCommand(),
+        new InspectCommand());
   }
 
   /** Runs a command line and ends the process with its exit code. */
