@@ -11,24 +11,25 @@
 #include <string.h>
 
 #include "espalier.h"
+#include "layout/host_device.h"
 
 namespace esp {
 
-static constexpr float code_low(int32_t bits) {
+ESP_HOST_DEVICE static constexpr float code_low(int32_t bits) {
   return -static_cast<float>(1 << (bits - 1));
 }
-static constexpr float code_high(int32_t bits) {
+ESP_HOST_DEVICE static constexpr float code_high(int32_t bits) {
   return static_cast<float>((1 << (bits - 1)) - 1);
 }
 
 // Half to even for |x| < 2^22: adding 1.5 * 2^23 leaves no bit below the units.
-static inline float round_half_even(float x) {
+ESP_HOST_DEVICE static float round_half_even(float x) {
   const float shifter = 12582912.0f;  // 1.5 * 2^23
   return (x + shifter) - shifter;
 }
 
 // NaN becomes low, as the vector instructions max and min do it.
-static inline float clamp(float x, float low, float high) {
+ESP_HOST_DEVICE static float clamp(float x, float low, float high) {
   const float raised = x > low ? x : low;
   return raised < high ? raised : high;
 }
@@ -36,26 +37,26 @@ static inline float clamp(float x, float low, float high) {
 // The shifter of snap_to_tie: with codes |x| <= 2^(bits-1) the sum stays in [2^bits, 2^(bits+1)),
 // whose last bit is 2^(bits-23). Half of that just covers the error of an fp32 quotient of that
 // size (its own rounding and the scale's, 2^-24 of 2^(bits-1) each), and next to nothing else.
-static constexpr float tie_shifter(int32_t bits) {
+ESP_HOST_DEVICE static constexpr float tie_shifter(int32_t bits) {
   return 1.5f * static_cast<float>(1 << bits);
 }
 
 // x to the nearest multiple of 2^(bits-23): a quotient that fp32 put a hair beside k + 1/2 becomes
 // the tie it is. The extreme weight of a symmetric group always is one (scale = 2 max|w| / (2^b -
 // 1)), and without this the last bit of the scale would decide its code.
-static inline float snap_to_tie(float x, float shifter) {
+ESP_HOST_DEVICE static float snap_to_tie(float x, float shifter) {
   return (x + shifter) - shifter;
 }
 
-static inline float quantize_code(float w, float scale, float zero, float low, float high,
-                                  float shifter = 0.0f) {
+ESP_HOST_DEVICE static float quantize_code(float w, float scale, float zero, float low, float high,
+                                           float shifter = 0.0f) {
   return round_half_even(snap_to_tie(clamp(w / scale + zero, low, high), shifter));
 }
 
 // The code of the exact quotient: half to even where w / scale + zero is a tie, and nowhere else.
 // With a zero point no weight of a group need be a tie, so there is none to tell from its
 // neighbours: fp64 (error below 2^-44 of the code) leaves true ties true and the others alone.
-static inline float exact_code(float w, float scale, float zero, float low, float high) {
+ESP_HOST_DEVICE static float exact_code(float w, float scale, float zero, float low, float high) {
   const double shifter = 6755399441055744.0;  // 1.5 * 2^52
   const double x = static_cast<double>(w) / static_cast<double>(scale) + static_cast<double>(zero);
   const double raised = x > static_cast<double>(low) ? x : static_cast<double>(low);
@@ -63,30 +64,29 @@ static inline float exact_code(float w, float scale, float zero, float low, floa
   return static_cast<float>((clamped + shifter) - shifter);
 }
 
-static inline uint32_t bits_of(float x) {
+ESP_HOST_DEVICE static uint32_t bits_of(float x) {
   uint32_t u;
   memcpy(&u, &x, sizeof u);
   return u;
 }
-static inline float float_of(uint32_t u) {
+ESP_HOST_DEVICE static float float_of(uint32_t u) {
   float x;
   memcpy(&x, &u, sizeof x);
   return x;
 }
 
-static constexpr bool is_scale_dtype(esp_dtype dtype) {
+ESP_HOST_DEVICE static constexpr bool is_scale_dtype(esp_dtype dtype) {
   return dtype == ESP_F32 || dtype == ESP_F16 || dtype == ESP_BF16 || dtype == ESP_BF16_AND_F16;
 }
 
 // x >= 0, finite or infinite, rounded to nearest even in dtype and widened again. BF16_AND_F16: to
 // BF16, then to F16; what is left are BF16 values still, since F16 only drops bits below 2^-24.
-static inline float round_scale(float x, esp_dtype dtype) {
-  if (dtype == ESP_BF16_AND_F16) return round_scale(round_scale(x, ESP_BF16), ESP_F16);
-  if (dtype == ESP_BF16 && x <= 3.4028235e38f) {  // NaN and infinity stay
-    const uint32_t u = bits_of(x);
-    return float_of((u + 0x7fffu + ((u >> 16) & 1u)) & 0xffff0000u);
+ESP_HOST_DEVICE static float round_scale(float x, esp_dtype dtype) {
+  if ((dtype == ESP_BF16 || dtype == ESP_BF16_AND_F16) && x <= 3.4028235e38f) {
+    const uint32_t u = bits_of(x);  // NaN and infinity stay
+    x = float_of((u + 0x7fffu + ((u >> 16) & 1u)) & 0xffff0000u);
   }
-  if (dtype == ESP_F16 && x <= 3.4028235e38f) {
+  if ((dtype == ESP_F16 || dtype == ESP_BF16_AND_F16) && x <= 3.4028235e38f) {
     if (x >= 65520.0f) return float_of(0x7f800000u);  // half of the step above 65504
     if (x < 6.103515625e-5f) {                        // 2^-14: subnormals, steps of 2^-24
       return round_half_even(x * 16777216.0f) * 5.9604644775390625e-8f;
@@ -101,8 +101,9 @@ static inline float round_scale(float x, esp_dtype dtype) {
 // value next to the true one and its zero the code of the true quotient; otherwise both come out of
 // fp32 operations, as in compressed-tensors. A group of zeros alone has zero 0, as
 // compressed-tensors writes it, and not the -2^(b-1) of a group that only touches 0 from above.
-static inline void affine_of_range(float low, float high, int32_t bits, int32_t symmetric,
-                                   esp_dtype dtype, bool exact, float* scale, float* zero) {
+ESP_HOST_DEVICE static void affine_of_range(float low, float high, int32_t bits, int32_t symmetric,
+                                            esp_dtype dtype, bool exact, float* scale,
+                                            float* zero) {
   const float steps = static_cast<float>((1 << bits) - 1);
   const float magnitude = -low > high ? -low : high;
   const double width = static_cast<double>(high) - static_cast<double>(low);

@@ -12,22 +12,24 @@
 
 #include <stdint.h>
 
+#include "layout/host_device.h"
+
 namespace esp {
 
 // Words of a row of `cols` codes.
-static constexpr int64_t stream_words(int64_t cols, int32_t bits) {
+ESP_HOST_DEVICE static constexpr int64_t stream_words(int64_t cols, int32_t bits) {
   return (cols * bits + 31) / 32;
 }
 // What is added to a signed code before it is stored.
-static constexpr int32_t stream_offset(int32_t bits) {
+ESP_HOST_DEVICE static constexpr int32_t stream_offset(int32_t bits) {
   return 1 << (bits - 1);
 }
-static constexpr uint32_t stream_mask(int32_t bits) {
+ESP_HOST_DEVICE static constexpr uint32_t stream_mask(int32_t bits) {
   return (1u << bits) - 1;
 }
 
 // The signed code at column c of a row. Reads only words that hold a part of it.
-static constexpr int32_t stream_read(const uint32_t* row, int64_t c, int32_t bits) {
+ESP_HOST_DEVICE static constexpr int32_t stream_read(const uint32_t* row, int64_t c, int32_t bits) {
   const int64_t at = c * bits;
   const int32_t shift = static_cast<int32_t>(at % 32);
   uint32_t stored = row[at / 32] >> shift;
@@ -36,7 +38,8 @@ static constexpr int32_t stream_read(const uint32_t* row, int64_t c, int32_t bit
 }
 
 // Ors the signed code q into column c of a row whose bits there are 0.
-static constexpr void stream_write(uint32_t* row, int64_t c, int32_t bits, int32_t q) {
+ESP_HOST_DEVICE static constexpr void stream_write(uint32_t* row, int64_t c, int32_t bits,
+                                                   int32_t q) {
   const uint32_t stored = static_cast<uint32_t>(q + stream_offset(bits)) & stream_mask(bits);
   const int64_t at = c * bits;
   const int32_t shift = static_cast<int32_t>(at % 32);

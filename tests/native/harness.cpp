@@ -102,6 +102,10 @@ guarded_bytes::~guarded_bytes() {
   munmap(map_, static_cast<size_t>(room_ + 2 * page));
 }
 
+bool at_start() {
+  return state().at_start;
+}
+
 // ---- inputs
 
 const char* name_of(inputs kind) {
@@ -201,6 +205,11 @@ esp_context* context(int32_t threads) {
   return slot;
 }
 
+void skip(const char* what) {
+  std::vector<std::string>& skipped = state().skipped;
+  if (std::find(skipped.begin(), skipped.end(), what) == skipped.end()) skipped.push_back(what);
+}
+
 namespace detail {
 namespace {
 
@@ -261,11 +270,6 @@ std::string run_row(const char* operation, const char* row, const buffer<uint8_t
   return "";
 }
 
-void count_skip(const std::string& row) {
-  std::vector<std::string>& skipped = state().skipped;
-  if (std::find(skipped.begin(), skipped.end(), row) == skipped.end()) skipped.push_back(row);
-}
-
 }  // namespace
 
 void every_row(const char* operation, const std::string& label, int64_t count, int64_t width,
@@ -287,7 +291,7 @@ void every_row(const char* operation, const std::string& label, int64_t count, i
     const char* row = esp_variant_name(i);
     if (strcmp(esp_variant_operation(i), operation) != 0 || strcmp(row, "reference") == 0) continue;
     if (esp_variant_runs(i) == 0) {
-      count_skip(std::string(operation) + " " + row + " (needs " + esp_variant_isa(i) + ")");
+      skip((std::string(operation) + " " + row + " (needs " + esp_variant_isa(i) + ")").c_str());
       continue;
     }
     say_label(std::string(operation) + " " + row + " " + label);

@@ -40,7 +40,7 @@ namespace cases {
 
 // ---- memory
 
-// Zeroed bytes whose end (or start, see placement()) touches a PROT_NONE page.
+// Zeroed bytes whose end (or start, see at_start()) touches a PROT_NONE page.
 class guarded_bytes {
  public:
   explicit guarded_bytes(int64_t bytes);
@@ -72,6 +72,9 @@ class buffer {
   int64_t count_;
   guarded_bytes memory_;
 };
+
+// Whether buffers touch their guard page with the start, in the second run of a CASE.
+bool at_start();
 
 // ---- inputs
 
@@ -120,6 +123,9 @@ std::string format(const char* text, ...) __attribute__((format(printf, 1, 2)));
 void expect(bool ok, const char* text, ...) __attribute__((format(printf, 2, 3)));
 // The call must give `status`, and a message that starts with "op: " unless it is OK.
 void expect_status(esp_status status, esp_status actual, const char* op);
+
+// Counts what cannot be tested here, once, as a skip.
+void skip(const char* what);
 
 // A context with 1, 2 or 3 threads and no pins, owned by the harness.
 esp_context* context(int32_t threads = 1);
