@@ -23,6 +23,10 @@ constexpr int64_t dequantize_tile = 32;  // rows of W a task: 32 * 4096 * 4 = 51
 constexpr int64_t widened_tile_least = 64, widened_tile_most = 256;  // rows of W a task
 constexpr int64_t widened_elements = int64_t{1} << 21;               // of a task: 8 MiB of fp32
 constexpr int64_t widened_rows = 512;                                // rows of x a task
+// A matrix of up to 2 MiB of fp32 is widened once and stays in the cache for all rows of x, whose
+// tasks then take all of its columns, so that BLAS packs each row of x once.
+constexpr int64_t whole_elements = int64_t{1} << 19;
+constexpr int64_t whole_rows = 256, whole_columns = 512;  // of y a task
 
 struct packed_weights {
   const char* op;
@@ -136,8 +140,49 @@ int64_t widened_tile(int64_t n, int64_t k) {
   return min_of(widened_tile_most, max_of(widened_tile_least, min_of(room, ceil_div(n, 64) * 16)));
 }
 
+// rows x columns of y from the widened rows of W that lie at `dense`.
+void multiply_tile(const packed_weights& w, const dense_rows& r, const float* dense, int64_t first,
+                   int64_t count, int64_t row, int64_t rows) {
+  float* const y = r.y + first * r.ldy + row;
+  for (int64_t i = 0; r.bias != nullptr && i < count; i++) {
+    for (int64_t j = 0; j < rows; j++) y[i * r.ldy + j] = r.bias[row + j];
+  }
+  gemm_f32(false, true, count, rows, w.k, 1.0f, r.x + first * r.ldx, r.ldx, dense, w.k,
+           r.bias == nullptr ? 0.0f : 1.0f, y, r.ldy);
+}
+
+void widen_rows(esp_context* ctx, const packed_weights& w, int64_t row, int64_t rows,
+                float* dense) {
+  const packed_weights part = from_row(w, row);
+  ESP_KERNEL(ctx, dequantize)
+  (w.bits, rows, w.k, part.codes, w.ldcodes, part.scales, part.zeros, w.group, w.group_index, dense,
+   w.k);
+}
+
+esp_status multiply_whole(esp_context* ctx, const packed_weights& w, const dense_rows& r) {
+  const int64_t bytes = w.n * w.k * static_cast<int64_t>(sizeof(float));
+  float* const dense = static_cast<float*>(scratch(ctx, 0, bytes));  // [n, k]
+  if (dense == nullptr) return fail(ESP_OUT_OF_MEMORY, "%s: no memory for the weights", w.op);
+  const esp_status status =
+      parallel_tiles(ctx, ceil_div(w.n, dequantize_tile), [&](int64_t tile, int32_t) -> esp_status {
+        const int64_t row = tile * dequantize_tile;
+        widen_rows(ctx, w, row, min_of(dequantize_tile, w.n - row), dense + row * w.k);
+        return ESP_OK;
+      });
+  if (status != ESP_OK) return status;
+  const int64_t columns = ceil_div(w.n, whole_columns);
+  return parallel_tiles(
+      ctx, columns * ceil_div(r.m, whole_rows), [&](int64_t tile, int32_t) -> esp_status {
+        const int64_t row = tile % columns * whole_columns, first = tile / columns * whole_rows;
+        multiply_tile(w, r, dense + row * w.k, first, min_of(whole_rows, r.m - first), row,
+                      min_of(whole_columns, w.n - row));
+        return ESP_OK;
+      });
+}
+
 esp_status multiply_widened(esp_context* ctx, const packed_weights& w, const dense_rows& r) {
-  dequantize_kernel* const widen = ESP_KERNEL(ctx, dequantize);
+  // Rows of x alone give several tasks a thread.
+  if (w.n * w.k <= whole_elements && r.m > 3 * whole_rows) return multiply_whole(ctx, w, r);
   const int64_t tile_rows = widened_tile(w.n, w.k);
   const int64_t columns = ceil_div(w.n, tile_rows);
   const int64_t tiles = columns * ceil_div(r.m, widened_rows);
@@ -149,15 +194,8 @@ esp_status multiply_widened(esp_context* ctx, const packed_weights& w, const den
     const int64_t bytes = tile_rows * w.k * static_cast<int64_t>(sizeof(float));
     float* dense = static_cast<float*>(scratch(ctx, worker, bytes));  // [rows, k]
     if (dense == nullptr) return fail(ESP_OUT_OF_MEMORY, "%s: no memory for a tile", w.op);
-    const packed_weights part = from_row(w, row);
-    widen(w.bits, rows, w.k, part.codes, w.ldcodes, part.scales, part.zeros, w.group, w.group_index,
-          dense, w.k);
-    float* y = r.y + first * r.ldy + row;
-    for (int64_t i = 0; r.bias != nullptr && i < count; i++) {
-      for (int64_t j = 0; j < rows; j++) y[i * r.ldy + j] = r.bias[row + j];
-    }
-    gemm_f32(false, true, count, rows, w.k, 1.0f, r.x + first * r.ldx, r.ldx, dense, w.k,
-             r.bias == nullptr ? 0.0f : 1.0f, y, r.ldy);
+    widen_rows(ctx, w, row, rows, dense);
+    multiply_tile(w, r, dense, first, count, row, rows);
     return ESP_OK;
   });
 }

@@ -2,7 +2,6 @@
 package espalier.compress;
 
 import espalier.kernel.Eager;
-import espalier.kernel.Ops;
 import espalier.kernel.ScaleType;
 import espalier.kernel.Variants;
 import espalier.layer.Dense;
@@ -42,7 +41,7 @@ public final class Compression implements AutoCloseable {
   private final Plan plan;
   private final Report report;
   private final Listener listener;
-  private final Ops ops;
+  private final Eager ops;
   private final List<Storage> owned = new ArrayList<>();
   private MemoryPlan memory;
   private Path spillFolder;
