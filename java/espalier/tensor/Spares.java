@@ -5,13 +5,11 @@ import java.util.ArrayDeque;
 import java.util.Collections;
 import java.util.Deque;
 import java.util.IdentityHashMap;
-import java.util.Map;
 import java.util.Set;
-import java.util.TreeMap;
 
 /**
- * Memory that was used and may be used again, by size; see {@link Context#keepMemory}. Only what was
- * allocated here is kept here.
+ * Memory that was used and may be used again; see {@link Context#keepMemory}. Only what was
+ * allocated here is kept here; what was not asked for longest goes first.
  */
 public final class Spares implements AutoCloseable {
   /** Sizes are rounded up to this, so that results a few rows apart can take each other's place. */
@@ -19,7 +17,7 @@ public final class Spares implements AutoCloseable {
 
   private final long mostBytes;
   private final Runnable atClose;
-  private final TreeMap<Long, Deque<Storage>> unused = new TreeMap<>();
+  private final Deque<Storage> unused = new ArrayDeque<>(); // oldest first
   private final Set<Storage> lent = Collections.newSetFromMap(new IdentityHashMap<>());
   private long unusedBytes;
 
@@ -30,36 +28,43 @@ public final class Spares implements AutoCloseable {
 
   /** Returns memory of at least so many bytes, and at most half as many again and a grain. */
   Storage take(long bytes) {
-    Map.Entry<Long, Deque<Storage>> fitting = unused.ceilingEntry(bytes);
-    Storage storage;
-    if (fitting != null && fitting.getKey() <= bytes + bytes / 2 + GRAIN) {
-      storage = fitting.getValue().pop();
-      unusedBytes -= storage.sizeBytes();
-      if (fitting.getValue().isEmpty()) {
-        unused.remove(fitting.getKey());
+    Storage best = null;
+    for (Storage storage : unused) {
+      long size = storage.sizeBytes();
+      boolean fits = size >= bytes && size <= bytes + bytes / 2 + GRAIN;
+      if (fits && (best == null || size <= best.sizeBytes())) {
+        best = storage;
       }
-    } else {
-      storage = Storage.allocate((bytes + GRAIN - 1) / GRAIN * GRAIN);
     }
-    lent.add(storage);
-    return storage;
+    if (best == null) {
+      best = Storage.allocate((bytes + GRAIN - 1) / GRAIN * GRAIN);
+    } else {
+      unused.remove(best);
+      unusedBytes -= best.sizeBytes();
+    }
+    lent.add(best);
+    return best;
   }
 
-  /** Takes memory back; returns false when it is not from here or would be too much. */
+  /** Takes memory back; returns false when it is not from here. */
   boolean keep(Storage storage) {
-    boolean mine = lent.remove(storage) && storage.isOpen();
-    if (!mine || unusedBytes + storage.sizeBytes() > mostBytes) {
+    if (!lent.remove(storage) || !storage.isOpen()) {
       return false;
     }
+    unused.addLast(storage);
     unusedBytes += storage.sizeBytes();
-    unused.computeIfAbsent(storage.sizeBytes(), size -> new ArrayDeque<>()).push(storage);
+    while (unusedBytes > mostBytes) {
+      Storage oldest = unused.removeFirst();
+      unusedBytes -= oldest.sizeBytes();
+      oldest.close();
+    }
     return true;
   }
 
   /** Frees what is unused; what is in use stays so and is freed as any other memory. */
   @Override
   public void close() {
-    unused.values().forEach(storages -> storages.forEach(Storage::close));
+    unused.forEach(Storage::close);
     unused.clear();
     unusedBytes = 0;
     lent.clear();
