@@ -27,7 +27,7 @@ import java.util.function.Consumer;
  */
 final class Samples implements AutoCloseable {
   /** Of results that come and go while a batch passes a step. */
-  private static final long MOST_SPARE_BYTES = 1 << 24;
+  private static final long MOST_SPARE_BYTES = 1 << 23;
 
   private final Context context;
   private final DType kept;
