@@ -7,6 +7,7 @@
 #define ESPALIER_OPERATIONS_H
 
 #include "int8_operations.h"
+#include "pruning_operations.h"
 #include "quantization_operations.h"
 #include "sparse_operations.h"
 #include "transformer_operations.h"

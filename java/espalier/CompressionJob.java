@@ -12,6 +12,7 @@ import espalier.compress.SizePlan;
 import espalier.compress.TimeEstimate;
 import espalier.compress.Workload;
 import espalier.model.Model;
+import espalier.recipe.PruneForm;
 import espalier.recipe.ReadyRecipes;
 import espalier.recipe.Recipe;
 import espalier.recipe.ShortForm;
@@ -53,12 +54,17 @@ public final class CompressionJob {
   /** Bytes of one weight file unless asked otherwise. */
   public static final long DEFAULT_SHARD_BYTES = 5_000_000_000L;
 
+  /** What is done where only the zeros of a pruned model are to be left out. */
+  private static final String UNCHANGED = "# no modifier: every weight keeps its value\n";
+
   private final Path model;
   private Path recipeFile;
   private String readyRecipe;
   private String scheme;
   private String method;
   private Integer groupSize;
+  private String sparsity;
+  private String pruneMethod;
   private Path data;
   private int samples = DEFAULT_SAMPLES;
   private int maxLength = DEFAULT_MAX_LENGTH;
@@ -108,6 +114,24 @@ public final class CompressionJob {
   /** Overrides the preset's columns per scale; 0 or −1 for one scale a row. */
   public CompressionJob groupSize(int columns) {
     groupSize = columns;
+    return this;
+  }
+
+  /**
+   * Prunes every linear but the output head: a share such as {@code 0.5} of all weights, or n zeros
+   * in every m columns as {@code 2:4}. With a {@link #scheme} what stays is quantized too.
+   */
+  public CompressionJob sparsity(String shareOrPattern) {
+    sparsity = shareOrPattern;
+    return this;
+  }
+
+  /**
+   * Chooses {@code sparsegpt} (the default, needs data), {@code wanda} (needs data) or {@code
+   * magnitude} for {@link #sparsity}.
+   */
+  public CompressionJob pruneMethod(String name) {
+    pruneMethod = name;
     return this;
   }
 
@@ -242,8 +266,8 @@ public final class CompressionJob {
 
   /**
    * Tells what {@link #run} would do and cost, from the headers of the checkpoint alone: no tensor
-   * is read, nothing is written. Calibration texts are not read either; as many and as long as
-   * asked for are counted.
+   * is read (but for a sparse output, the linears whose zeros are the source's own), nothing is
+   * written. Calibration texts are not read either; as many and as long as asked for are counted.
    *
    * @throws EspalierException for what the request gets wrong, as run does
    */
@@ -291,11 +315,18 @@ public final class CompressionJob {
   private record Source(Recipe recipe, String text) {}
 
   private Source source() {
+    if (sparsity != null || pruneMethod != null) {
+      return pruningSource();
+    }
     long given = Stream.of(recipeFile, readyRecipe, scheme).filter(Objects::nonNull).count();
+    if (given == 0 && formats.equals(List.of(OutputFormat.SPARSE))) {
+      return new Source(new Recipe("", List.of(), List.of()), UNCHANGED);
+    }
     if (given != 1) {
       throw EspalierException.usage(
           given == 0 ? "neither a recipe nor a scheme is given" : "a recipe and a scheme are given",
-          "Give one of them: --recipe FILE.yaml, --recipe w4a16-gptq or --scheme W4A16.");
+          "Give one of them: --recipe FILE.yaml, --recipe w4a16-gptq, --scheme W4A16 or --sparsity"
+              + " 0.5.");
     }
     if (scheme != null) {
       ShortForm form = ShortForm.of(scheme, method, groupSize, Modifiers.REGISTRY);
@@ -317,11 +348,30 @@ public final class CompressionJob {
     }
   }
 
+  private Source pruningSource() {
+    if (recipeFile != null || readyRecipe != null) {
+      throw EspalierException.usage(
+          "a recipe and --sparsity or --prune-method are given", "Write them into the recipe.");
+    }
+    if (sparsity == null) {
+      throw EspalierException.usage(
+          "--prune-method is given without --sparsity", "Say how much, such as --sparsity 0.5.");
+    }
+    PruneForm pruning = PruneForm.of(sparsity, pruneMethod);
+    ShortForm form = ShortForm.of(pruning, scheme, method, groupSize, Modifiers.REGISTRY);
+    return new Source(form.recipe(), form.yaml());
+  }
+
   private List<int[]> calibrationTexts(Model opened, Report report) {
     if (data == null) {
       throw EspalierException.usage(
           "this recipe needs calibration text, and none is given",
-          "Name a file with --data, or quantize without data by --method rtn.");
+          sparsity == null
+              ? "Name a file with --data, or quantize without data by --method rtn."
+              : scheme == null
+                  ? "Name a file with --data, or prune without data by --prune-method magnitude."
+                  : "Name a file with --data, or do without data by --prune-method magnitude"
+                      + " --method rtn.");
     }
     requireCounts();
     Path folder = opened.checkpoint().folder();

@@ -101,9 +101,9 @@ ESP_EXPORT const char* esp_cpu_features(void) ESP_NOEXCEPT;
 // calling thread at a time.
 ESP_EXPORT esp_status esp_context_create(int32_t threads, esp_context** out) ESP_NOEXCEPT;
 ESP_EXPORT esp_status esp_context_destroy(esp_context* ctx) ESP_NOEXCEPT;
-// Asks the long operations (gram, quadratic_form, cholesky_reversed, gptq_solve) that run on ctx,
-// or will, to return CANCELLED at their next step; their outputs are undefined then. For good. From
-// any thread, also from one that must not wait, while ctx exists.
+// Asks the long operations (gram, quadratic_form, cholesky_reversed, gptq_solve, sparsegpt_solve)
+// that run on ctx, or will, to return CANCELLED at their next step; their outputs are undefined
+// then. For good. From any thread, also from one that must not wait, while ctx exists.
 ESP_EXPORT void esp_context_cancel(esp_context* ctx) ESP_NOEXCEPT;
 ESP_EXPORT esp_status esp_context_set_precision(esp_context* ctx,
                                                 esp_precision precision) ESP_NOEXCEPT;
@@ -502,6 +502,57 @@ ESP_EXPORT esp_status esp_spmm_f32(esp_context* ctx, int64_t rows, int64_t cols,
                                    const uint8_t* places, const int64_t* row_offsets,
                                    const float* values, const float* b, int64_t ldb, float* y,
                                    int64_t ldy) ESP_NOEXCEPT;
+
+// ---- pruning (kernels/reference/prune.cpp, native/src/select.cpp)
+
+// kept U8 [rows, cols]: 0 for the `count` smallest scores |x| * factor of each row (per_row != 0)
+// or of the whole matrix, 1 for the others; of equals the lower row, then the lower column, goes
+// first. x fp32 [rows, cols]; factor fp32 [cols], >= 0, or NULL for 1. By selection, not by
+// sorting.
+ESP_EXPORT esp_status esp_select_smallest(esp_context* ctx, int64_t rows, int64_t cols,
+                                          const float* x, const float* factor, int32_t per_row,
+                                          int64_t count, int32_t all_ties,
+                                          uint8_t* kept) ESP_NOEXCEPT;
+// kept U8 [rows, cols]: 0 for the n smallest scores |x| * factor of every m columns of a row, 1 for
+// the others; of equals the lowest column goes first. A rest of r columns loses r n / m, which must
+// be whole.
+ESP_EXPORT esp_status esp_select_nm(esp_context* ctx, int64_t rows, int64_t cols, const float* x,
+                                    const float* factor, int32_t n, int32_t m,
+                                    uint8_t* kept) ESP_NOEXCEPT;
+// w[r, c] = +0 where kept[r, c] is 0; w fp32, kept U8 [rows, cols].
+ESP_EXPORT esp_status esp_apply_mask(esp_context* ctx, int64_t rows, int64_t cols,
+                                     const uint8_t* kept, float* w) ESP_NOEXCEPT;
+// sums[c] += sum over t of x[t, c]^2 in fp64, in order of t; x fp32 [tokens, cols], sums fp64
+// [cols].
+ESP_EXPORT esp_status esp_column_squares(esp_context* ctx, int64_t tokens, int64_t cols,
+                                         const float* x, double* sums) ESP_NOEXCEPT;
+// SparseGPT (arXiv 2301.00774) on the column solver of GPTQ, with or without rounding what stays.
+//  w [rows, cols] ld = cols: weights in processing order; on return the result, +0 where dropped
+//  u fp64 [cols, cols]: U of esp_cholesky_reversed
+//  importance fp32 [cols], >= 0: column c is compared as |w| * importance[c]; the paper's is
+//        u[c, c]; 0 makes a column the first to go
+//  drop, of: of every `of` consecutive columns (at most 128) `drop` go, of a rest of r columns
+//        r drop / of, which must be whole. of = 0: by sparsity
+//  sparsity in [0, 1): of every `width` (1..128) columns of all rows together int(size * sparsity)
+//        + 1 weights go; 0 with of = 0 drops nothing but what preserve says
+//  preserve: weights that are 0 stay 0, and count among those that go
+//  bits: 0, or 2..8 to round what stays in the same pass: group, fixed_group, scale_dtype, scales,
+//        zeros and codes are then as in esp_gptq_solve (a dropped weight has the code of 0), and
+//        groups whose scales are found here must lie in a block of at most 128 columns together
+//        with whole sets of `of` columns, or divide `width`
+//  kept U8 [rows, cols] out: 0 where dropped
+//  work: esp_sparsegpt_work_bytes bytes when sparsity > 0, else not used
+ESP_EXPORT esp_status esp_sparsegpt_solve(esp_context* ctx, int64_t rows, int64_t cols, float* w,
+                                          const double* u, const float* importance, int32_t drop,
+                                          int32_t of, double sparsity, int64_t width,
+                                          int32_t preserve, int32_t bits, int32_t symmetric,
+                                          int64_t group, const int32_t* fixed_group,
+                                          esp_dtype scale_dtype, float* scales, int8_t* zeros,
+                                          int8_t* codes, uint8_t* kept, void* work,
+                                          int64_t work_bytes) ESP_NOEXCEPT;
+// The memory that esp_sparsegpt_solve asks for; group 0 without codes.
+ESP_EXPORT int64_t esp_sparsegpt_work_bytes(int64_t rows, int64_t cols, int64_t group,
+                                            int32_t fixed_groups) ESP_NOEXCEPT;
 
 #ifdef __cplusplus
 }

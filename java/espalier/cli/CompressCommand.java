@@ -25,15 +25,18 @@ import picocli.CommandLine.Parameters;
 /** {@code espalier compress}: a dense checkpoint in, a compressed one out. */
 @Command(
     name = "compress",
-    description = "Compress a checkpoint by a recipe or a scheme.",
+    description = "Compress a checkpoint by a recipe, a scheme or a sparsity.",
     footer = {
       "",
       "Examples:",
       "  espalier compress MODEL --scheme W4A16 --data texts.jsonl -o OUT",
       "  espalier compress MODEL --scheme W8A16 --method rtn -o OUT",
       "  espalier compress MODEL --recipe recipe.yaml --data texts.jsonl -o OUT",
+      "  espalier compress MODEL --sparsity 2:4 --data texts.jsonl -o OUT",
+      "  espalier compress MODEL --sparsity 0.5 --scheme W4A16 --data texts.jsonl -o OUT",
       "  espalier compress MODEL --scheme W4A16 --memory-budget 6GB --dry-run",
-      "  espalier compress MODEL --scheme W4A16 --data texts.jsonl --format compressed-tensors,gptq -o OUT"
+      "  espalier compress MODEL --scheme W4A16 --data texts.jsonl --format compressed-tensors,gptq -o OUT",
+      "  espalier compress PRUNED --format sparse -o OUT"
     })
 final class CompressCommand implements Callable<Integer> {
   private static final String PAGE = "espalier-report.html";
@@ -47,7 +50,8 @@ final class CompressCommand implements Callable<Integer> {
       description =
           "Recipe in llm-compressor's grammar, or a ready one by name: w4a16-gptq, w4a16-g64-gptq,"
               + " w4a16-asym-gptq, w4a16-rtn, w4-w8-mixed-gptq, w3a16-gptq, w8a16-gptq, w8a8-gptq,"
-              + " w8a8-rtn.")
+              + " w8a8-rtn, sparsegpt-50, sparsegpt-2of4, sparsegpt-owl-70, wanda-50, wanda-2of4,"
+              + " magnitude-50, w4a16-2of4, w4a16-50, w8a16-2of4, w4a16-2of4-rtn.")
   private String recipe;
 
   @Option(
@@ -72,6 +76,21 @@ final class CompressCommand implements Callable<Integer> {
       paramLabel = "N",
       description = "Columns that share a scale; 0 for one scale a row. Default: the scheme's.")
   private Integer groupSize;
+
+  @Option(
+      names = "--sparsity",
+      paramLabel = "SHARE|N:M",
+      description =
+          "Prune: this share of all weights, such as 0.5, or N zeros in every M columns, such as 2:4."
+              + " With --scheme what stays is quantized, in one solve where the method can.")
+  private String sparsity;
+
+  @Option(
+      names = "--prune-method",
+      paramLabel = "NAME",
+      description =
+          "How to prune: sparsegpt (default; needs --data), wanda (needs --data) or magnitude.")
+  private String pruneMethod;
 
   @Option(
       names = "--data",
@@ -113,7 +132,8 @@ final class CompressCommand implements Callable<Integer> {
       names = "--format",
       paramLabel = "NAMES",
       description = {
-        "compressed-tensors, gptq, gptq_v2, or dense: quantized values in plain tensors",
+        "compressed-tensors, gptq, gptq_v2, dense: values in plain tensors, zeros in place;",
+        "sparse: our compact form without the zeros, which alone needs no recipe",
         "(default: the recipe's espalier.formats, else compressed-tensors).",
         "Several with commas between them come from one solve and lie in OUT/NAME."
       })
@@ -161,6 +181,8 @@ final class CompressCommand implements Callable<Integer> {
         Espalier.compress(model)
             .scheme(scheme)
             .method(method)
+            .sparsity(sparsity)
+            .pruneMethod(pruneMethod)
             .data(data)
             .samples(samples)
             .maxLength(maxLength)

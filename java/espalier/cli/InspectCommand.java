@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
 /** Shows what a checkpoint holds; every header is checked on the way. */
@@ -21,6 +22,7 @@ import picocli.CommandLine.Parameters;
       "  espalier inspect MODEL",
       "  espalier inspect MODEL/model.safetensors",
       "  espalier inspect out/q4 --json",
+      "  espalier inspect PRUNED --density",
       "",
       "Damaged files are refused. A sound checkpoint that cannot be run is shown all the same, with",
       "the reason."
@@ -31,12 +33,21 @@ final class InspectCommand implements Callable<Integer> {
   @Parameters(paramLabel = "MODEL", description = "Model folder, or one .safetensors file.")
   private Path path;
 
+  @Option(
+      names = "--density",
+      description = "Read every weight and count zeros: density and pattern of every linear.")
+  private boolean density;
+
   @Override
   public Integer call() {
     try (Checkpoint checkpoint = Checkpoint.open(path)) {
       Inspection inspection = Inspection.of(checkpoint);
       if (Files.isDirectory(path)) {
-        inspection = inspection.tried(() -> Espalier.open(path, common.threads()));
+        inspection = inspection.tried(() -> Espalier.open(path, common.threads()), density);
+      } else if (density) {
+        throw EspalierException.usage(
+            "--density needs a model folder, which says what the linears are",
+            "Give the folder of " + path + ".");
       }
       common.warn(inspection.events());
       if (common.strict() && !inspection.problem().isEmpty()) {

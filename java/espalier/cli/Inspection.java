@@ -16,6 +16,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.Supplier;
@@ -32,6 +33,7 @@ import java.util.stream.Collectors;
  * @param contextLength tokens the model takes, −1 when it was not opened
  * @param stopTokens ids that end a text
  * @param unknownTensors tensors no part of the model reads
+ * @param linears how the linears are stored, empty where the model was not opened
  * @param problem why it cannot be run, or empty
  * @param events what a user should know
  */
@@ -44,6 +46,7 @@ record Inspection(
     long contextLength,
     List<Integer> stopTokens,
     List<String> unknownTensors,
+    List<LinearForm> linears,
     String problem,
     List<Event> events) {
   /** Keys worth showing, of Llama-like configs and of GPT-2's. */
@@ -95,15 +98,26 @@ record Inspection(
         -1,
         List.of(),
         List.of(),
+        List.of(),
         "",
         checkpoint.events());
   }
 
   /**
    * Returns the same with what opening the model adds, or with the reason why it cannot be opened.
+   *
+   * @param counted whether to read every weight of every linear and count its zeros
+   * @throws EspalierException (INPUT) when sparse weights contradict themselves: no part of them
+   *     means anything then
    */
-  Inspection tried(Supplier<Espalier> opening) {
+  Inspection tried(Supplier<Espalier> opening, boolean counted) {
     try (Espalier opened = opening.get()) {
+      List<LinearForm> forms = new ArrayList<>();
+      opened
+          .model()
+          .linears()
+          .forEach(
+              (name, linear) -> forms.add(LinearForm.of(opened.context(), name, linear, counted)));
       List<Event> all = new ArrayList<>(events);
       opened.model().events().stream().filter(event -> !all.contains(event)).forEach(all::add);
       return new Inspection(
@@ -115,9 +129,13 @@ record Inspection(
           opened.model().contextLength(),
           opened.model().stopTokens(),
           opened.model().unknownTensors(),
+          List.copyOf(forms),
           "",
           List.copyOf(all));
     } catch (EspalierException e) {
+      if (isStoredSparse() && e.kind() == EspalierException.Kind.INPUT) {
+        throw e;
+      }
       return new Inspection(
           config,
           quantization,
@@ -127,9 +145,16 @@ record Inspection(
           contextLength,
           stopTokens,
           unknownTensors,
+          linears,
           e.getMessage(),
           events);
     }
+  }
+
+  private boolean isStoredSparse() {
+    return tensors.stream()
+        .map(TensorSpec::name)
+        .anyMatch(name -> name.endsWith(".bitmask") || name.endsWith(".positions"));
   }
 
   /**
@@ -175,6 +200,8 @@ record Inspection(
     }
     stopTokens.forEach(object.putArray("stop_tokens")::add);
     unknownTensors.forEach(object.putArray("unknown_tensors")::add);
+    ArrayNode forms = object.putArray("linears");
+    linears.forEach(linear -> linear.fill(forms.addObject()));
     ArrayNode names = object.putArray("files");
     files.forEach(file -> names.add(file.getFileName().toString()));
     ArrayNode table = object.putArray("tensors");
@@ -212,6 +239,7 @@ record Inspection(
       row(out, "cannot be run", problem);
     }
     out.println();
+    printLinears(out);
     int width = tensors.stream().mapToInt(tensor -> tensor.name().length()).max().orElse(0);
     for (TensorSpec tensor : tensors) {
       String name = tensor.name().replaceAll("\\p{Cntrl}", "?");
@@ -222,6 +250,28 @@ record Inspection(
               tensor.dtype(),
               tensor.shape()));
     }
+  }
+
+  /** Of a model whose linears are all dense or plainly quantized the tensors say as much. */
+  private void printLinears(PrintStream out) {
+    if (linears.stream().noneMatch(LinearForm::isSparse)) {
+      return;
+    }
+    int width = linears.stream().mapToInt(linear -> linear.name().length()).max().orElse(1);
+    boolean counted = linears.stream().anyMatch(linear -> linear.census() != null);
+    out.println(LinearForm.heading(width, counted));
+    linears.forEach(linear -> out.println(linear.line(width)));
+    double weights = linears.stream().mapToDouble(l -> (double) l.out() * l.in()).sum();
+    double bits =
+        linears.stream().mapToDouble(l -> l.bitsPerWeight() * l.out() * l.in()).sum() / weights;
+    double kept =
+        linears.stream()
+            .mapToDouble(l -> counted ? l.census().nonZeros() : l.stored() * l.out() * l.in())
+            .sum();
+    out.println(
+        String.format(
+            Locale.ROOT, "all linears: %.3f bits a weight, density %.4f", bits, kept / weights));
+    out.println();
   }
 
   private static void row(PrintStream out, String name, String value) {

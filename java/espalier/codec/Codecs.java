@@ -44,7 +44,9 @@ public final class Codecs {
           ".scale_weight",
           ".weight.absmax",
           ".SCB",
-          ".qweight");
+          ".qweight",
+          ".bitmask",
+          ".positions");
 
   /** A config group: which modules, how. */
   private record Group(List<ModulePattern> targets, Scheme scheme, LinearCodec codec) {}
@@ -55,26 +57,43 @@ public final class Codecs {
   private final String configKey;
   private final String place;
   private final ModuleConfig modules; // null unless GPTQ or AWQ
-  private final List<LinearCodec> codecs;
+  private final SparseConfig sparse; // null unless in our sparse format
+  private final List<LinearReader> codecs;
   private final List<Group> groups = new ArrayList<>();
 
-  private Codecs(Checkpoint checkpoint, QuantizationFiles files, boolean outline) {
+  private Codecs(
+      Checkpoint checkpoint, QuantizationFiles files, SparseConfig sparse, boolean outline) {
     this.checkpoint = checkpoint;
     this.outline = outline;
-    this.configKey = files.declared();
+    this.sparse = sparse;
+    this.configKey = sparse == null ? files.declared() : SparseConfig.KEY;
     this.place = files.object().place();
     JsonNode quantization = files.object().json();
-    this.quantized = !quantization.isMissingNode() && !quantization.isNull();
     this.modules =
         switch (QuantizationFiles.method(quantization)) {
           case "gptq" -> new GptqConfig(files.object());
           case "awq" -> new AwqConfig(files.object());
           default -> null;
         };
-    this.codecs = modules == null ? COMPRESSED_TENSORS : List.of(modules.codec());
-    if (quantized && modules == null) {
+    boolean stated = !quantization.isMissingNode() && !quantization.isNull();
+    LinearReader legacy =
+        stated && modules == null ? LegacySparse.of(files.object()).orElse(null) : null;
+    List<LinearReader> readers = new ArrayList<>();
+    if (modules != null) {
+      readers.add(modules.codec());
+    } else {
+      if (sparse != null) {
+        readers.add(new SparseCodec(sparse));
+      } else if (legacy != null) {
+        readers.add(legacy);
+      }
+      readers.addAll(COMPRESSED_TENSORS);
+    }
+    this.codecs = List.copyOf(readers);
+    if (stated && modules == null) {
       readGroups(quantization);
     }
+    this.quantized = sparse != null || modules != null || legacy != null || !groups.isEmpty();
   }
 
   /**
@@ -93,7 +112,8 @@ public final class Codecs {
    * @param outline whether dense weights and biases keep their stored type, so that no data is read
    */
   public static Codecs of(Checkpoint checkpoint, ObjectNode config, boolean outline) {
-    return new Codecs(checkpoint, QuantizationFiles.of(checkpoint, config), outline);
+    SparseConfig sparse = SparseConfig.of(checkpoint, config).orElse(null);
+    return new Codecs(checkpoint, QuantizationFiles.of(checkpoint, config), sparse, outline);
   }
 
   /** Finds a codec of compressed-tensors by the name of its format. */
@@ -101,7 +121,7 @@ public final class Codecs {
     return COMPRESSED_TENSORS.stream().filter(codec -> codec.format().equals(format)).findFirst();
   }
 
-  /** Returns whether the checkpoint says that it is quantized. */
+  /** Returns whether the checkpoint says that it is quantized, or stored without its zeros. */
   public boolean quantized() {
     return quantized;
   }
@@ -214,7 +234,7 @@ public final class Codecs {
   public Linear read(Context context, String module, boolean inOut) {
     Tensor bias =
         checkpoint.find(module + ".bias").map(stored -> widened(context, stored)).orElse(null);
-    for (LinearCodec codec : codecs) {
+    for (LinearReader codec : codecs) {
       if (codec.accepts(checkpoint, module)) {
         return codec.decode(context, checkpoint, module, schemeOf(module, codec), bias);
       }
@@ -237,9 +257,12 @@ public final class Codecs {
     return stored.dtype() == DType.F32 || outline ? stored : Convert.toFloat(context, stored);
   }
 
-  private Scheme schemeOf(String module, LinearCodec codec) {
+  private Scheme schemeOf(String module, LinearReader codec) {
     if (modules != null) {
       return modules.scheme(module);
+    }
+    if (sparse != null) {
+      return sparse.module(module).scheme();
     }
     Group best = null;
     int specificity = 0;
@@ -252,6 +275,9 @@ public final class Codecs {
         }
       }
     }
+    if (codec instanceof LegacySparse) {
+      return best == null ? null : best.scheme(); // sparse on top of what the group says
+    }
     if (best == null || best.codec() != codec) {
       throw EspalierException.input(
           config() + "config_groups: no group describes " + module + ", which is packed",
@@ -263,7 +289,7 @@ public final class Codecs {
   /** Returns the names of the tensors that {@link #read} uses for a module. */
   public List<String> tensorNames(String module) {
     Set<String> names = new LinkedHashSet<>();
-    for (LinearCodec codec : codecs) {
+    for (LinearReader codec : codecs) {
       names.addAll(codec.names(checkpoint, module));
     }
     for (String suffix : List.of(".weight", ".bias")) {
@@ -286,7 +312,7 @@ public final class Codecs {
     for (String name : checkpoint.names()) {
       int dot = name.lastIndexOf('.');
       String module = dot < 0 ? "" : name.substring(0, dot);
-      for (LinearCodec codec : codecs) {
+      for (LinearReader codec : codecs) {
         if (codec.accepts(checkpoint, module) && counted.add(module)) {
           sum += codec.weights(checkpoint, module, schemeOf(module, codec));
           counted.addAll(codec.names(checkpoint, module));

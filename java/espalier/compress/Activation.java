@@ -47,7 +47,7 @@ final class Activation {
   /** A dense file has no place to say that inputs are to be rounded. */
   static void warnOfDense(Iterable<PlannedLinear> linears, List<Event> events) {
     for (PlannedLinear planned : linears) {
-      if (planned.isCompressed() && planned.scheme().activations() != Activations.FLOAT) {
+      if (planned.isQuantized() && planned.scheme().activations() != Activations.FLOAT) {
         events.add(
             Event.warning(
                 "inputs-not-rounded",

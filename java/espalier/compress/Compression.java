@@ -22,12 +22,14 @@ import espalier.tensor.Storage;
 import espalier.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Consumer;
 
 /**
  * The block loop. Blocks in order; inside a block step by step over all texts: measure what the
@@ -43,11 +45,16 @@ public final class Compression implements AutoCloseable {
   private final Listener listener;
   private final Eager ops;
   private final List<Storage> owned = new ArrayList<>();
+  private final Compaction compaction;
   private MemoryPlan memory;
   private Path spillFolder;
   private int[] witnessIds;
   private Tensor witnessLogits;
   private long done;
+
+  /** The methods whose sparsity was only found in this run, by linear. */
+  private final Map<String, LinearMethod> settled = new HashMap<>();
+
   private String lastResult = "";
 
   /** Owns the linears it makes; keep it open as long as the model computes with them. */
@@ -60,6 +67,7 @@ public final class Compression implements AutoCloseable {
     // Inputs stay as they are while statistics are measured, as llm-compressor does it: the Hessian
     // is that of the unrounded inputs, whatever becomes of them when the model runs.
     this.ops = new Eager(context, false);
+    this.compaction = new Compaction(context, plan, owned);
   }
 
   /**
@@ -102,6 +110,11 @@ public final class Compression implements AutoCloseable {
     }
     int stages = model.blocks().size() + (headIsStage() ? 1 : 0);
     journal.begin();
+    if (!plan.owls().isEmpty() && journal.finished() < stages) {
+      try (Samples samples = new Samples(context, ops, model, texts, listener, spillFolder)) {
+        settled.putAll(OwlProfile.of(context, model, plan, samples, report));
+      }
+    }
     try (Witness witness =
         witnessIds == null ? null : new Witness(context, ops, model, witnessIds)) {
       restore(journal, witness);
@@ -165,13 +178,13 @@ public final class Compression implements AutoCloseable {
 
   private Optional<Linear> restored(Journal journal, String name, Linear before) {
     PlannedLinear planned = plan.of(name);
-    if (!planned.isCompressed()) {
+    if (!plan.respells(planned, plan.computesAs())) {
       return Optional.empty();
     }
     try (Context.Scope scope = context.scope()) {
       Linear linear = journal.restored(planned, before);
       owned.addAll(scope.releaseAll());
-      done++;
+      done += planned.isCompressed() ? 1 : 0;
       return Optional.of(linear);
     }
   }
@@ -190,7 +203,9 @@ public final class Compression implements AutoCloseable {
       try (Context.Scope scope = context.scope()) {
         Statistics statistics =
             samples != null && wants(step)
-                ? report.timings().get(Phase.HESSIAN, first, samples::measure)
+                ? report
+                    .timings()
+                    .get(Phase.HESSIAN, first, () -> samples.measure(wantsHessian(step)))
                 : null;
         compress(block, step, statistics, sink);
       }
@@ -229,10 +244,17 @@ public final class Compression implements AutoCloseable {
         .anyMatch(p -> p.isCompressed() && p.method().needsStatistics());
   }
 
+  private boolean wantsHessian(Step step) {
+    return step.linears().stream()
+        .map(plan::of)
+        .anyMatch(p -> p.isCompressed() && p.method().needsHessian());
+  }
+
   private void compress(Block block, Step step, Statistics statistics, Sink sink) {
     if (statistics == null || memory == null || !memory.laysAside(statistics.width())) {
       for (String name : step.linears()) {
-        finish(block, solve(plan.of(name), block.linears().get(name), statistics), sink);
+        Solved solved = solve(plan.of(name), block.linears().get(name), statistics);
+        finish(solved, linear -> block.swap(name, linear), sink);
       }
       return;
     }
@@ -245,17 +267,20 @@ public final class Compression implements AutoCloseable {
     }
     report.timings().run(Phase.HESSIAN, first, statistics::takeBack);
     for (Solved each : solved) {
-      finish(block, each.isCompressed() ? measured(each, statistics) : each, sink);
+      String name = each.planned().name();
+      Solved known = each.isCompressed() ? measured(each, statistics) : each;
+      finish(known, linear -> block.swap(name, linear), sink);
     }
   }
 
-  private void finish(Block block, Solved solved, Sink sink) {
+  private void finish(Solved solved, Consumer<Linear> swap, Sink sink) {
     String name = solved.planned().name();
-    record(solved);
-    if (solved.kept() != solved.before()) {
-      block.swap(name, solved.kept());
+    Compaction.Kept kept = compaction.of(solved.planned(), solved.linear());
+    record(solved, kept);
+    if (kept.linear() != solved.before()) {
+      swap.accept(kept.linear());
     }
-    report.timings().run(Phase.WRITE, name, () -> sink.accept(name, solved.kept()));
+    report.timings().run(Phase.WRITE, name, () -> sink.accept(name, kept.linear()));
   }
 
   private void compressHead(Samples samples, Sink sink) {
@@ -263,7 +288,10 @@ public final class Compression implements AutoCloseable {
     try (Context.Scope scope = context.scope()) {
       Statistics statistics = null;
       if (samples != null && planned.isCompressed() && planned.method().needsStatistics()) {
-        statistics = new Statistics(context, planned.in());
+        statistics =
+            planned.method().needsHessian()
+                ? new Statistics(context, planned.in())
+                : Statistics.ofDiagonal(context, planned.in());
         Statistics target = statistics;
         report
             .timings()
@@ -272,41 +300,38 @@ public final class Compression implements AutoCloseable {
                 Plan.HEAD,
                 () -> samples.forEachResidual(hidden -> target.add(model.headInput(ops, hidden))));
       }
-      Solved solved = solve(planned, model.head(), statistics);
-      record(solved);
-      if (solved.kept() != solved.before()) {
-        model.swapHead(solved.kept());
-      }
-      report.timings().run(Phase.WRITE, Plan.HEAD, () -> sink.accept(Plan.HEAD, solved.kept()));
+      finish(solve(planned, model.head(), statistics), model::swapHead, sink);
     }
   }
 
   /**
    * A linear between its solve and the report.
    *
-   * @param kept what the model goes on with; the stored form where nothing is planned
+   * @param linear what was made of it, zeros in place; the stored form where nothing is planned
    * @param result null where nothing is planned
    */
   private record Solved(
-      PlannedLinear planned, Linear before, Linear kept, LinearResult result, double seconds) {
+      PlannedLinear planned, Linear before, Linear linear, LinearResult result, double seconds) {
     boolean isCompressed() {
       return result != null;
     }
   }
 
-  private Solved solve(PlannedLinear planned, Linear linear, Statistics statistics) {
+  private Solved solve(PlannedLinear written, Linear linear, Statistics statistics) {
     listener.checkCancelled();
-    if (!planned.isCompressed()) {
-      return new Solved(planned, linear, linear, null, 0);
+    if (!written.isCompressed()) {
+      return new Solved(written, linear, linear, null, 0);
     }
     long start = System.nanoTime();
+    LinearMethod method = settled.getOrDefault(written.name(), written.method());
+    PlannedLinear planned = written.with(method.onto(linear, context));
     if (statistics != null) {
       planned.method().prepare(statistics);
     }
     try (Context.Scope scope = context.scope()) {
       LinearResult result = panels(planned, linear, statistics).solve(panelRows());
       Windows.forget(linear);
-      Linear kept = keep(scope, result.quantized(), linear);
+      Linear kept = keep(scope, result.linear(), linear);
       double seconds = (System.nanoTime() - start) * 1e-9;
       report.timings().add(Phase.SOLVE, planned.name(), seconds);
       return new Solved(planned, linear, kept, result, seconds);
@@ -330,20 +355,29 @@ public final class Compression implements AutoCloseable {
     long start = System.nanoTime();
     LinearResult result =
         panels(planned, solved.before(), statistics)
-            .measure((Quantized) solved.kept(), solved.result().events(), panelRows());
+            .measure((Quantized) solved.linear(), solved.result().events(), panelRows());
     Windows.forget(solved.before());
     double seconds = (System.nanoTime() - start) * 1e-9;
     report.timings().add(Phase.SOLVE, planned.name(), seconds);
-    return new Solved(planned, solved.before(), solved.kept(), result, solved.seconds() + seconds);
+    return new Solved(
+        planned, solved.before(), solved.linear(), result, solved.seconds() + seconds);
   }
 
   /** Takes the tensors of a result out of the scope of its solve. */
-  private Linear keep(Context.Scope scope, Quantized result, Linear before) {
+  private Linear keep(Context.Scope scope, Linear linear, Linear before) {
+    if (linear instanceof Dense pruned) {
+      boolean turned = before instanceof Dense dense && dense.inOut();
+      DType type = before instanceof Dense dense ? dense.matrix().dtype() : DType.F32;
+      Tensor values = DenseSpelling.matrix(context, pruned.matrix(), turned, type);
+      return new Dense(outlive(scope, values), turned, pruned.bias());
+    }
+    Quantized result = (Quantized) linear;
     if (plan.dense()) {
       Dense original = (Dense) before;
       DType type = original.matrix().dtype();
       return new Dense(
-          outlive(scope, DenseSpelling.matrix(context, result, original.inOut(), type)),
+          outlive(
+              scope, DenseSpelling.matrix(context, result.weight(context), original.inOut(), type)),
           original.inOut(),
           result.bias());
     }
@@ -364,29 +398,33 @@ public final class Compression implements AutoCloseable {
     return tensor;
   }
 
-  private void record(Solved solved) {
+  private void record(Solved solved, Compaction.Kept kept) {
     PlannedLinear planned = solved.planned();
     if (!solved.isCompressed()) {
       report.row(
           LinearRow.untouched(
-              planned.name(),
-              planned.reason(),
-              planned.out() * planned.in(),
-              solved.before().bitsPerWeight()));
+                  planned.name(),
+                  planned.reason(),
+                  planned.out() * planned.in(),
+                  kept.linear().bitsPerWeight())
+              .with(kept.sparsity()));
       return;
     }
     LinearResult result = solved.result();
+    // Values of codes in a dense file count as the codes: what other formats of them would take.
+    Linear told = plan.dense() && planned.isQuantized() ? result.linear() : kept.linear();
     report.row(
         new LinearRow(
             planned.name(),
             planned.method().name(),
-            planned.scheme().toString(),
+            planned.describe(),
             planned.out() * planned.in(),
-            result.linear().bitsPerWeight(),
+            told.bitsPerWeight(),
             result.relativeError(),
             result.nearestError(),
             solved.seconds(),
-            Variants.preferred(planned.method().operation()).orElse(null)));
+            Variants.preferred(planned.method().operation()).orElse(null),
+            kept.sparsity()));
     result.events().forEach(report::event);
     lastResult =
         String.format(Locale.ROOT, "error %.3g %s", result.relativeError(), planned.name());

@@ -143,6 +143,7 @@ public final class CompressionRun {
       listener.checkCancelled();
       Map<OutputFormat, Path> sealed = outputs.sealed();
       Path first = sealed.values().iterator().next();
+      Path computed = sealed.get(plan.computesAs());
       sealed.forEach(
           (format, place) ->
               report
@@ -151,10 +152,10 @@ public final class CompressionRun {
                       Phase.PROVE,
                       "",
                       () -> {
-                        if (format == OutputFormat.DENSE && !plan.dense()) {
-                          SameValues.require(context, place, outputs.sealedCodes());
-                        } else {
+                        if (format.sumsAs(plan.computesAs())) {
                           prove(place, proofText, compression.witnessLogits());
+                        } else {
+                          SameValues.require(context, place, computed);
                         }
                       }));
       report.fact("size", SizeBreakdown.of(model, plan, first));

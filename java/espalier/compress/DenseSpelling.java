@@ -7,7 +7,6 @@ import espalier.checkpoint.TensorSpec;
 import espalier.kernel.Convert;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
-import espalier.layer.Quantized;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
@@ -45,12 +44,11 @@ final class DenseSpelling implements OutputSpelling {
     }
     return Map.of(
         weight.name(),
-        matrix(context, (Quantized) linear, turned.contains(stored), type(weight.dtype())));
+        matrix(context, linear.weight(context), turned.contains(stored), type(weight.dtype())));
   }
 
-  /** Returns the values of a linear as [out, in], or as [in, out], in the current scope. */
-  static Tensor matrix(Context context, Quantized linear, boolean inOut, DType type) {
-    Tensor values = linear.weight(context);
+  /** Returns values F32 [out, in] in a type, as [out, in] or [in, out], in the current scope. */
+  static Tensor matrix(Context context, Tensor values, boolean inOut, DType type) {
     Tensor turned = inOut ? new Dense(values, true, null).weight(context) : values;
     return type == DType.F32 ? turned : Convert.fromFloat(context, turned, type);
   }

@@ -4,6 +4,8 @@ package espalier.compress;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.checkpoint.TensorSpec;
+import espalier.codec.SparseConfig;
+import espalier.codec.SparseLayout;
 import espalier.internal.Json;
 import espalier.layer.Scheme;
 import espalier.model.Model;
@@ -34,8 +36,21 @@ public final class DryRun {
   private final List<Kept> kept = new ArrayList<>();
   private final List<Event> events = new ArrayList<>();
 
-  /** A linear that is compressed. */
-  private record Row(PlannedLinear linear, double bitsPerWeight) {}
+  /**
+   * A linear that is compressed, or stored without its zeros.
+   *
+   * @param stored how its zeros are left out, null when they are not
+   */
+  private record Row(PlannedLinear linear, double bitsPerWeight, SparseLayout stored) {
+    String method() {
+      return linear.isCompressed() ? linear.method().name() : "none";
+    }
+
+    String scheme() {
+      String scheme = linear.isCompressed() ? linear.describe() : "";
+      return stored == null ? scheme : (scheme + " " + SparseConfig.text(stored.pattern())).strip();
+    }
+  }
 
   /** A tensor that stays as it is. */
   private record Kept(TensorSpec tensor, String reason) {}
@@ -69,13 +84,20 @@ public final class DryRun {
       String stored = model.storedName(planned.name()) + ".weight";
       TensorSpec weight = model.checkpoint().spec(stored).orElseThrow();
       linears.add(stored);
-      if (planned.isCompressed()) {
+      SparseLayout layout = plan.sparse(planned.name()).orElse(null);
+      if (layout != null) {
+        replaced.add(stored);
+        rows.add(new Row(planned, layout.bitsPerWeight(), layout));
+      } else if (planned.isCompressed()) {
         replaced.add(stored);
         DType type = DenseSpelling.type(weight.dtype());
         int scaleBits = OutputFormat.scaleType(plan.formats(), type).stored().bits();
         Scheme scheme = planned.scheme();
-        double bits = plan.dense() ? type.bits() : scheme.bitsPerWeight(planned.in(), scaleBits);
-        rows.add(new Row(planned, bits));
+        double bits =
+            plan.dense() || scheme == null
+                ? type.bits()
+                : scheme.bitsPerWeight(planned.in(), scaleBits);
+        rows.add(new Row(planned, bits, null));
       } else {
         kept.add(new Kept(weight, planned.reason()));
       }
@@ -123,14 +145,18 @@ public final class DryRun {
     root.put("schema", SCHEMA).put("dry_run", true);
     ArrayNode linears = root.putArray("linears");
     for (Row row : rows) {
-      linears
-          .addObject()
-          .put("name", row.linear().name())
-          .put("out", row.linear().out())
-          .put("in", row.linear().in())
-          .put("method", row.linear().method().name())
-          .put("scheme", row.linear().scheme().toString())
-          .put("bits_per_weight", row.bitsPerWeight());
+      ObjectNode node =
+          linears
+              .addObject()
+              .put("name", row.linear().name())
+              .put("out", row.linear().out())
+              .put("in", row.linear().in())
+              .put("method", row.method())
+              .put("scheme", row.scheme())
+              .put("bits_per_weight", row.bitsPerWeight());
+      if (row.stored() != null) {
+        node.put("stored", SparseConfig.text(row.stored().pattern()));
+      }
     }
     ArrayNode left = root.putArray("left_alone");
     for (Kept each : kept) {
@@ -186,12 +212,12 @@ public final class DryRun {
       lines.add(
           String.format(
               Locale.ROOT,
-              "%-44s %6d x %-6d %-5s %-24s %6.3f bits",
+              "%-44s %6d x %-6d %-9s %-30s %6.3f bits",
               row.linear().name(),
               row.linear().out(),
               row.linear().in(),
-              row.linear().method().name(),
-              row.linear().scheme(),
+              row.method(),
+              row.scheme(),
               row.bitsPerWeight()));
     }
     lines.add("");

@@ -2,8 +2,12 @@
 package espalier.compress;
 
 import espalier.kernel.LinearAlgebra;
+import espalier.kernel.Prune;
 import espalier.kernel.Quantize;
+import espalier.layer.Census;
+import espalier.layer.Linear;
 import espalier.layer.Quantized;
+import espalier.layer.Scheme;
 import espalier.report.Event;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
@@ -32,10 +36,19 @@ import java.util.List;
  *
  * @param damping fraction of the mean diagonal added to H; see {@link HessianFactor} for the ladder
  * @param actOrder whether columns are processed by descending diag(H)
+ * @param keepZeros whether weights that are 0 stay 0, as after pruning; the others make up for it
  */
-public record Gptq(double damping, boolean actOrder) implements LinearMethod {
+public record Gptq(double damping, boolean actOrder, boolean keepZeros) implements LinearMethod {
   /** The paper's damping. */
   public static final double DEFAULT_DAMPING = 0.01;
+
+  /** The share of zeros from which a matrix counts as pruned, as llm-compressor has it. */
+  private static final double PRUNED = 0.05;
+
+  /** Rounds every weight. */
+  public Gptq(double damping, boolean actOrder) {
+    this(damping, actOrder, false);
+  }
 
   @Override
   public String name() {
@@ -44,7 +57,7 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
 
   @Override
   public String operation() {
-    return "gptq_columns";
+    return keepZeros ? "prune_columns" : "gptq_columns";
   }
 
   @Override
@@ -58,6 +71,27 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
   }
 
   @Override
+  public Gptq keepingZeros() {
+    return new Gptq(damping, actOrder, true);
+  }
+
+  @Override
+  public boolean keepsZeros(Scheme scheme) {
+    return keepZeros;
+  }
+
+  @Override
+  public boolean prunes() {
+    return keepZeros;
+  }
+
+  /** A matrix that is pruned stays so. */
+  @Override
+  public LinearMethod onto(Linear linear, Context context) {
+    return !keepZeros && Census.of(context, linear).density() <= 1 - PRUNED ? keepingZeros() : this;
+  }
+
+  @Override
   public void prepare(Statistics statistics) {
     statistics.factor(damping, actOrder);
   }
@@ -65,19 +99,8 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
   @Override
   public LinearResult apply(LinearInput input, Context context) {
     Statistics statistics = input.statistics();
-    List<Event> events = new ArrayList<>();
     HessianFactor factor = statistics.factor(damping, actOrder);
-    if (factor.used() != damping) {
-      events.add(
-          Event.warning(
-              "damping-raised",
-              input.name(),
-              "the Hessian did not factor with a damping of "
-                  + damping
-                  + "; "
-                  + factor.used()
-                  + " was needed"));
-    }
+    List<Event> events = new ArrayList<>(factor.events(input.name()));
     long dead = statistics.deadChannels();
     if (dead > 0) {
       events.add(
@@ -102,7 +125,12 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
                   + " input channels always equal another (duplicate); only the damping tells them"
                   + " apart"));
     }
-    Quantized result = solve(input, factor, context);
+    if (keepZeros) {
+      events.add(
+          Event.info("zeros-kept", input.name(), "weights that were 0 before rounding stay 0"));
+    }
+    Quantized result =
+        keepZeros ? solveOthers(input, factor, context) : solve(input, factor, context);
     if (statistics.isAside()) {
       return new LinearResult(result, Double.NaN, Double.NaN, List.copyOf(events));
     }
@@ -125,21 +153,13 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
     long rows = weight.dimension(0);
     long columns = weight.dimension(1);
     long group = input.scheme().group(columns);
-    int[] order = factor.order();
     Tensor scales = context.allocate(DType.F32, rows, columns / group);
     Tensor zeros = context.allocate(DType.I8, rows, columns / group);
     Tensor codes = context.allocate(DType.I8, rows, columns);
-    Tensor channels = order == null ? null : context.ints(order, columns);
-    Tensor work =
-        order == null
-            ? context.allocate(DType.F32, rows, columns)
-            : LinearAlgebra.permuted(context, weight, channels, false);
-    if (order == null) {
-      work.buffer().put(weight.buffer());
-    }
+    Tensor work = factor.ordered(context, weight);
     Tensor fixedGroup = null;
     // A searched range is a property of the original weights, like the static groups of act-order.
-    if (order != null || input.range().grid() > 0) {
+    if (factor.order() != null || input.range().grid() > 0) {
       Quantize.range(
           context,
           weight,
@@ -151,7 +171,7 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
           Quantize.Ties.AS_THEY_FALL,
           scales,
           zeros);
-      fixedGroup = context.ints(groups(order, columns, group), columns);
+      fixedGroup = context.ints(factor.groups(columns, group), columns);
     }
     LinearAlgebra.gptq(
         context,
@@ -165,16 +185,18 @@ public record Gptq(double damping, boolean actOrder) implements LinearMethod {
         scales,
         zeros,
         codes);
-    Tensor inPlace = order == null ? codes : LinearAlgebra.permuted(context, codes, channels, true);
-    return Rtn.packed(input, context, scales, zeros, inPlace);
+    return Rtn.packed(input, context, scales, zeros, factor.inPlace(context, codes));
   }
 
-  /** Returns the group of every processed column. */
-  private static int[] groups(int[] order, long columns, long group) {
-    int[] groups = new int[(int) columns];
-    for (int i = 0; i < groups.length; i++) {
-      groups[i] = (int) ((order == null ? i : order[i]) / group);
-    }
-    return groups;
+  /** The same where weights that are 0 stay 0: the solver of SparseGPT that drops nothing else. */
+  private static Quantized solveOthers(LinearInput input, HessianFactor factor, Context context) {
+    long columns = input.weight().dimension(1);
+    long group = input.scheme().group(columns);
+    // Groups wider than a block keep the scales of the columns before any update.
+    boolean ownScales =
+        input.range().grid() == 0 && (group == columns || group <= Prune.MOST_COLUMNS);
+    Tensor importance = SparseGpt.importance(factor, input.statistics(), context);
+    return (Quantized)
+        SparseGpt.solve(input, factor, importance, Prune.Rule.KEEP_ZEROS, ownScales, context);
   }
 }

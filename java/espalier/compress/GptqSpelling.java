@@ -110,9 +110,9 @@ final class GptqSpelling implements OutputSpelling {
     ObjectNode dynamic = Json.STRICT.createObjectNode();
     for (PlannedLinear planned : plan.linears()) {
       String name = "^" + escaped(planned.name()) + "$";
-      if (!planned.isCompressed() && !planned.name().equals(Plan.HEAD)) {
+      if (!planned.isQuantized() && !planned.name().equals(Plan.HEAD)) {
         dynamic.putObject("-:" + name);
-      } else if (planned.isCompressed() && !planned.scheme().equals(common)) {
+      } else if (planned.isQuantized() && !planned.scheme().equals(common)) {
         describe(dynamic.putObject("+:" + name), planned.scheme());
       }
     }
@@ -149,7 +149,7 @@ final class GptqSpelling implements OutputSpelling {
   private Scheme common() {
     Map<Scheme, Long> weights = new LinkedHashMap<>();
     for (PlannedLinear planned : plan.linears()) {
-      if (planned.isCompressed()) {
+      if (planned.isQuantized()) {
         weights.merge(planned.scheme(), planned.out() * planned.in(), Long::sum);
       }
     }

@@ -3,10 +3,12 @@ package espalier.compress;
 
 import espalier.kernel.LinearAlgebra;
 import espalier.report.EspalierException;
+import espalier.report.Event;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
 import java.nio.DoubleBuffer;
+import java.util.List;
 import java.util.stream.IntStream;
 
 /**
@@ -63,6 +65,44 @@ record HessianFactor(Tensor upper, int[] order, double damping, boolean actOrder
             + width
             + ")",
         "Look for infinite activations, use more calibration text, or raise dampening_frac.");
+  }
+
+  /** Returns what a user should know of the damping that was needed. */
+  List<Event> events(String name) {
+    return used == damping
+        ? List.of()
+        : List.of(
+            Event.warning(
+                "damping-raised",
+                name,
+                "the Hessian did not factor with a damping of "
+                    + damping
+                    + "; "
+                    + used
+                    + " was needed"));
+  }
+
+  /** Returns a copy of F32 [rows, width] in processing order, in the current scope. */
+  Tensor ordered(Context context, Tensor weight) {
+    return order == null
+        ? Pruning.copy(context, weight)
+        : LinearAlgebra.permuted(context, weight, context.ints(order, order.length), false);
+  }
+
+  /** Returns a matrix in processing order with its columns in their places. */
+  Tensor inPlace(Context context, Tensor processed) {
+    return order == null
+        ? processed
+        : LinearAlgebra.permuted(context, processed, context.ints(order, order.length), true);
+  }
+
+  /** Returns the group of every processed column. */
+  int[] groups(long columns, long group) {
+    int[] groups = new int[(int) columns];
+    for (int i = 0; i < groups.length; i++) {
+      groups[i] = (int) ((order == null ? i : order[i]) / group);
+    }
+    return groups;
   }
 
   private static double[] rungs(double damping) {

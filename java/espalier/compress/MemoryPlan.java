@@ -40,6 +40,12 @@ public final class MemoryPlan {
    */
   private static final long SOLVE_BYTES = 6 * Float.BYTES + 6;
 
+  /**
+   * Bytes per weight while zeros are left out of a whole linear and both forms are timed: the
+   * values in F32, and once more in their own type of at most four.
+   */
+  private static final long COMPACTION_BYTES = 2 * Float.BYTES;
+
   /** Beyond what is resident when the plan is made: code, heap, stacks and buffers to come. */
   private static final long GROWTH = 120L << 20;
 
@@ -244,7 +250,7 @@ public final class MemoryPlan {
         }
         for (String name : step.linears()) {
           PlannedLinear planned = plan.of(name);
-          if (planned.isCompressed()) {
+          if (plan.respells(planned, plan.computesAs())) {
             kept += resultBytes(planned);
             peaks.add(
                 new Peak(
@@ -252,7 +258,7 @@ public final class MemoryPlan {
                         + states
                         + finished
                         + kept
-                        + (solved ? square(in) : 0)
+                        + (solved ? square(planned) : 0)
                         + solveBytes(planned, block.linears().get(name)),
                     "solving " + name));
           }
@@ -277,13 +283,13 @@ public final class MemoryPlan {
     }
     PlannedLinear head = plan.of(Plan.HEAD);
     if (head.isCompressed()) {
-      boolean solved = head.method().needsStatistics();
+      boolean solved = head.method().needsHessian();
       peaks.add(
           new Peak(
               base
                   + here
                   + resultBytes(head)
-                  + (solved ? 2 * gram(head.in()) : 0)
+                  + (solved ? gram(head.in()) + factors(head) * gram(head.in()) : 0)
                   + solveBytes(head, model.head()),
               "solving " + Plan.HEAD));
     }
@@ -296,7 +302,7 @@ public final class MemoryPlan {
   private boolean wants(Step step) {
     return step.linears().stream()
         .map(plan::of)
-        .anyMatch(p -> p.isCompressed() && p.method().needsStatistics());
+        .anyMatch(p -> p.isCompressed() && p.method().needsHessian());
   }
 
   /**
@@ -308,12 +314,20 @@ public final class MemoryPlan {
   }
 
   /** Both, or one and the band of the other that is on its way to or from its file. */
-  private long square(long in) {
-    return gram(in) + (laysAside(in) ? Triangle.BAND * in * Double.BYTES : gram(in));
+  private long square(PlannedLinear planned) {
+    long in = planned.in();
+    return gram(in)
+        + (laysAside(in) ? Triangle.BAND * in * Double.BYTES : factors(planned) * gram(in));
+  }
+
+  /** Methods one after the other may each want their own damping and order. */
+  private static int factors(PlannedLinear planned) {
+    return planned.method() instanceof Sequence ? 2 : 1;
   }
 
   private long rows(PlannedLinear planned) {
-    return panelRows == 0 ? planned.out() : Math.min(panelRows, planned.out());
+    boolean whole = panelRows == 0 || (planned.isCompressed() && !planned.method().rowsApart());
+    return whole ? planned.out() : Math.min(panelRows, planned.out());
   }
 
   /** The panel's working set, and the pages of the stored weight it is read from. */
@@ -321,13 +335,18 @@ public final class MemoryPlan {
     long weights = rows(planned) * planned.in();
     boolean turned = linear instanceof Dense dense && dense.inOut();
     long wide = turned ? 2 * planned.out() * planned.in() * Float.BYTES : 0;
-    return weights * (SOLVE_BYTES + (long) linear.bitsPerWeight() / Byte.SIZE) + wide;
+    long solve = weights * (SOLVE_BYTES + (long) linear.bitsPerWeight() / Byte.SIZE) + wide;
+    boolean compacted = plan.sparse(planned.name()).isPresent();
+    return compacted ? Math.max(solve, planned.out() * planned.in() * COMPACTION_BYTES) : solve;
   }
 
   /** A compressed linear as it is kept: codes, and scales in F32 with zero points in I8. */
   private long resultBytes(PlannedLinear planned) {
     long weights = planned.out() * planned.in();
-    if (plan.dense()) {
+    if (plan.sparse(planned.name()).isPresent()) {
+      return plan.sparse(planned.name()).get().bytes();
+    }
+    if (plan.dense() || planned.scheme() == null) {
       return weights * Float.BYTES;
     }
     long groups = weights / planned.scheme().group(planned.in());
@@ -394,7 +413,7 @@ public final class MemoryPlan {
   private long proofBytes() {
     long scales = 0;
     for (PlannedLinear planned : plan.linears()) {
-      if (planned.isCompressed() && !plan.dense()) {
+      if (planned.isCompressed() && planned.scheme() != null && !plan.dense()) {
         scales +=
             planned.out() * planned.in() / planned.scheme().group(planned.in()) * (Float.BYTES + 1);
       }

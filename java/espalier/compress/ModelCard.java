@@ -52,6 +52,10 @@ final class ModelCard {
     card.append("Made from `").append(name).append("` by Espalier ").append(version);
     card.append(" (").append(method).append(").\n\n");
     card.append("Licence of the source: ").append(licence(source, tag)).append("\n\n");
+    if (format == OutputFormat.SPARSE) {
+      card.append("Zeros are not stored: of all programs only Espalier reads these weights. ");
+      card.append("`--format dense` writes them with zeros in place for any other.\n\n");
+    }
     card.append("## Recipe\n\n```yaml\n").append(recipe.strip()).append("\n```\n\n");
     card.append("## Inputs\n\n| what | SHA-256 |\n|---|---|\n");
     new TreeMap<>(hashes)

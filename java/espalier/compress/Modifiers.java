@@ -5,7 +5,6 @@ import espalier.recipe.AutoRound;
 import espalier.recipe.Modifier;
 import espalier.recipe.ModifierType;
 import espalier.recipe.Options;
-import espalier.recipe.PrunerOptions;
 import espalier.recipe.Pruners;
 import espalier.recipe.Registry;
 import espalier.recipe.Transforms;
@@ -19,10 +18,11 @@ public final class Modifiers {
           List.of(
               ModifierType.of("GPTQModifier", GptqModifier::read),
               ModifierType.of("QuantizationModifier", RoundingModifier::read),
-              later("SparseGPTModifier", options -> pruner(options, true)),
-              later("WandaPruningModifier", options -> pruner(options, false)),
-              later("MagnitudePruningModifier", Pruners::magnitude),
-              later("ConstantPruningModifier", Pruners::constant),
+              ModifierType.of("SparseGPTModifier", SparseGptModifier::read),
+              ModifierType.of("SparseGPTQuantizationModifier", JointModifier::read),
+              ModifierType.of("WandaPruningModifier", WandaModifier::read),
+              ModifierType.of("MagnitudePruningModifier", MagnitudeModifier::read),
+              ModifierType.of("ConstantPruningModifier", ConstantModifier::read),
               later("REAPPruningModifier", Pruners::experts),
               later("SmoothQuantModifier", Transforms::smoothQuant),
               later("LogarithmicEqualizationModifier", Transforms::logarithmicEqualization),
@@ -38,11 +38,4 @@ public final class Modifiers {
     return ModifierType.notBuilt(
         name, read, "its options are read and checked, but its algorithm comes later");
   }
-
-  /** The pruners have no algorithm yet; their options are read so that faults are named. */
-  private static Modifier pruner(Options options, boolean solver) {
-    return new UnbuiltPruner(PrunerOptions.read(options, solver));
-  }
-
-  private record UnbuiltPruner(PrunerOptions options) implements espalier.recipe.Pruner {}
 }

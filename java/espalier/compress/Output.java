@@ -7,6 +7,7 @@ import espalier.checkpoint.Checkpoint;
 import espalier.checkpoint.CheckpointWriter;
 import espalier.checkpoint.PartialFolder;
 import espalier.checkpoint.TensorSpec;
+import espalier.codec.SparseCodec;
 import espalier.internal.Json;
 import espalier.layer.Linear;
 import espalier.model.Model;
@@ -60,10 +61,11 @@ final class Output implements DurableSink, AutoCloseable {
     this.report = report;
     this.format = format;
     this.spelling = OutputSpelling.of(format, plan, model, report::event);
-    Map<String, List<TensorSpec>> spellings = spellings(model, plan, spelling);
+    Map<String, List<TensorSpec>> spellings = spellings(model, plan, format, spelling);
     this.writer =
         CheckpointWriter.in(folder, plan.formats().size() > 1 ? format.text() : "", shardBytes);
     try {
+      spelling.metadata().forEach(writer::metadata);
       Checkpoint source = model.checkpoint();
       Set<String> unknown = Set.copyOf(model.unknownTensors());
       for (String name : source.names()) {
@@ -93,10 +95,11 @@ final class Output implements DurableSink, AutoCloseable {
   }
 
   /** Returns, for every stored weight that changes its spelling, the tensors that replace it. */
-  static Map<String, List<TensorSpec>> spellings(Model model, Plan plan, OutputSpelling spelling) {
+  static Map<String, List<TensorSpec>> spellings(
+      Model model, Plan plan, OutputFormat format, OutputSpelling spelling) {
     Map<String, List<TensorSpec>> spellings = new HashMap<>();
     for (PlannedLinear planned : plan.linears()) {
-      if (!planned.isCompressed()) {
+      if (!plan.respells(planned, format)) {
         continue;
       }
       String stored = model.storedName(planned.name());
@@ -112,13 +115,15 @@ final class Output implements DurableSink, AutoCloseable {
 
   @Override
   public void accept(String name, Linear linear) {
-    if (!plan.of(name).isCompressed()) {
+    if (!plan.respells(plan.of(name), format)) {
       return;
     }
     String stored = model.storedName(name);
     try (Context.Scope scope = context.scope()) {
       TensorSpec weight = model.checkpoint().spec(stored + ".weight").orElseThrow();
-      spelling.encode(context, stored, linear, weight).forEach(writer::write);
+      Linear spelled =
+          format == OutputFormat.SPARSE ? linear : SparseCodec.expanded(context, linear);
+      spelling.encode(context, stored, spelled, weight).forEach(writer::write);
     }
   }
 
@@ -173,9 +178,12 @@ final class Output implements DurableSink, AutoCloseable {
   /** Returns the text of config.json. */
   static String config(Model model, Plan plan, OutputSpelling spelling) {
     ObjectNode config = model.checkpoint().json("config.json").orElseThrow().deepCopy();
-    ObjectNode quantization = plan.compressed() > 0 ? spelling.config() : null;
-    if (quantization != null) {
-      config.set("quantization_config", quantization);
+    // What says of a dense checkpoint that it is pruned makes vLLM refuse it: zeros speak for
+    // themselves.
+    config.remove("quantization_config");
+    ObjectNode block = plan.compressed() > 0 || plan.isSparse() ? spelling.config() : null;
+    if (block != null) {
+      config.set(spelling.configKey(), block);
     }
     return pretty(config);
   }

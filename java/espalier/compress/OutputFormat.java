@@ -21,7 +21,9 @@ public enum OutputFormat {
   /** GPTQ, zero points as they are (v2): read by GPTQModel and us. */
   GPTQ_V2("gptq_v2"),
   /** Plain dense tensors that hold the quantized values: read by everything, not smaller. */
-  DENSE("dense");
+  DENSE("dense"),
+  /** Our compact format: zeros are not stored. Really small when pruned, read by us alone. */
+  SPARSE("sparse");
 
   private final String text;
 
@@ -82,6 +84,15 @@ public enum OutputFormat {
     List<OutputFormat> more = new ArrayList<>(formats);
     more.add(format);
     return List.copyOf(more);
+  }
+
+  /** Returns whether a model computes the same bits from both, because one kernel reads both. */
+  boolean sumsAs(OutputFormat other) {
+    return this == other || (isOfCodes() && other.isOfCodes());
+  }
+
+  private boolean isOfCodes() {
+    return this != DENSE && this != SPARSE;
   }
 
   /** Returns whether this is GPTQ, whose scales are F16 whatever the model's type is. */

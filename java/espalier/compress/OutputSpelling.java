@@ -3,6 +3,7 @@ package espalier.compress;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import espalier.checkpoint.Checkpoint;
+import espalier.checkpoint.CheckpointWriter;
 import espalier.checkpoint.TensorSpec;
 import espalier.codec.GptqCodec;
 import espalier.layer.Dense;
@@ -26,12 +27,22 @@ interface OutputSpelling {
    * @param events hears what readers of the format should know
    */
   static OutputSpelling of(OutputFormat format, Plan plan, Model model, Consumer<Event> events) {
+    DenseSpelling dense = new DenseSpelling(turned(model));
     return switch (format) {
-      case COMPRESSED_TENSORS -> new CompressedTensorsSpelling(plan);
-      case GPTQ -> new GptqSpelling(plan, GptqCodec.V1, events);
-      case GPTQ_V2 -> new GptqSpelling(plan, GptqCodec.V2, events);
-      case DENSE -> new DenseSpelling(turned(model));
+      case COMPRESSED_TENSORS -> mixed(plan, dense, new CompressedTensorsSpelling(plan));
+      case GPTQ -> mixed(plan, dense, new GptqSpelling(plan, GptqCodec.V1, events));
+      case GPTQ_V2 -> mixed(plan, dense, new GptqSpelling(plan, GptqCodec.V2, events));
+      case DENSE -> dense;
+      case SPARSE -> new SparseSpelling(plan, model, dense);
     };
+  }
+
+  /** Linears that are only pruned stay plain matrices in every format. */
+  private static OutputSpelling mixed(Plan plan, DenseSpelling dense, OutputSpelling quantized) {
+    if (!plan.quantizes()) {
+      return dense;
+    }
+    return new MixedSpelling(dense, quantized);
   }
 
   private static Set<String> turned(Model model) {
@@ -71,8 +82,18 @@ interface OutputSpelling {
   Linear decode(
       Context context, Checkpoint earlier, String stored, PlannedLinear planned, Linear before);
 
-  /** Returns {@code quantization_config}, or null when readers need none. */
+  /** Returns what readers need to find in config.json, or null when they need nothing. */
   ObjectNode config();
+
+  /** Returns the key of {@link #config} in config.json. */
+  default String configKey() {
+    return "quantization_config";
+  }
+
+  /** Returns {@code __metadata__} of the weight files. */
+  default Map<String, String> metadata() {
+    return CheckpointWriter.METADATA;
+  }
 
   /** Returns further JSON files beside config.json, by name. */
   default Map<String, ObjectNode> files() {

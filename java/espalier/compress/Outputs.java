@@ -11,7 +11,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.function.Function;
 
 /**
@@ -20,6 +19,7 @@ import java.util.function.Function;
  * before the whole gets its name.
  */
 final class Outputs implements DurableSink, AutoCloseable {
+  private final Plan plan;
   private final List<Output> outputs = new ArrayList<>();
 
   /**
@@ -35,6 +35,7 @@ final class Outputs implements DurableSink, AutoCloseable {
       PartialFolder folder,
       long shardBytes,
       Map<String, Long> written) {
+    this.plan = plan;
     try {
       for (OutputFormat format : plan.formats()) {
         Map<String, Long> own = written == null ? null : of(format, written);
@@ -78,10 +79,10 @@ final class Outputs implements DurableSink, AutoCloseable {
     return all;
   }
 
-  /** Takes the linear from a format that holds codes, if there is one: the run computes with it. */
+  /** Takes the linear from the format that the run computes with, see {@link Plan#computesAs}. */
   @Override
   public Linear restored(PlannedLinear planned, Linear before) {
-    return codes().orElse(outputs.get(0)).restored(planned, before);
+    return computed().restored(planned, before);
   }
 
   /** Writes everything else, with the card of each format. */
@@ -96,13 +97,11 @@ final class Outputs implements DurableSink, AutoCloseable {
     return folders;
   }
 
-  /** Returns the first of them that holds codes; there must be one. */
-  Path sealedCodes() {
-    return codes().orElseThrow().sealed();
-  }
-
-  private Optional<Output> codes() {
-    return outputs.stream().filter(output -> output.format() != OutputFormat.DENSE).findFirst();
+  private Output computed() {
+    return outputs.stream()
+        .filter(output -> output.format() == plan.computesAs())
+        .findFirst()
+        .orElseThrow();
   }
 
   /** Adds the report to every folder; the whole may be published then. */

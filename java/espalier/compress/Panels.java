@@ -31,7 +31,7 @@ record Panels(
     Context context) {
   /** Returns the result for panels of {@code rows} rows; 0 solves the whole at once. */
   LinearResult solve(long rows) {
-    if (rows == 0 || rows >= planned.out()) {
+    if (rows == 0 || rows >= planned.out() || !planned.method().rowsApart()) {
       return apply(linear.weight(context), linear.bias());
     }
     Tensor whole = turned() ? linear.weight(context) : null;
@@ -115,6 +115,7 @@ record Panels(
   private final class Gathered {
     private final Set<Event> events = new LinkedHashSet<>();
     private Quantized form;
+    private Tensor matrix;
     private Tensor codes;
     private Tensor scales;
     private Tensor zeros;
@@ -123,6 +124,15 @@ record Panels(
     private double nearestError;
 
     void add(long row, LinearResult result, double panelEnergy, Context.Scope scope) {
+      energy += panelEnergy;
+      error += result.relativeError() * panelEnergy;
+      nearestError += result.nearestError() * panelEnergy;
+      events.addAll(result.events());
+      if (result.linear() instanceof Dense part) {
+        matrix = matrix == null ? likeRows(part.matrix(), scope) : matrix;
+        put(part.matrix(), matrix, row);
+        return;
+      }
       Quantized part = result.quantized();
       if (form == null) {
         codes = likeRows(part.codes(), scope);
@@ -135,10 +145,6 @@ record Panels(
       if (zeros != null) {
         put(part.zeros(), zeros, row);
       }
-      energy += panelEnergy;
-      error += result.relativeError() * panelEnergy;
-      nearestError += result.nearestError() * panelEnergy;
-      events.addAll(result.events());
     }
 
     /** Allocates a tensor with the columns of a part and the rows of the whole. */
@@ -151,21 +157,24 @@ record Panels(
     }
 
     LinearResult result() {
-      Quantized quantized =
-          new Quantized(
-              form.scheme(),
-              form.inFeatures(),
-              codes,
-              scales,
-              zeros,
-              form.groupIndex(),
-              form.scaleType(),
-              linear.bias());
+      Linear whole = matrix == null ? quantized() : new Dense(matrix, linear.bias());
       return new LinearResult(
-          quantized,
+          whole,
           energy == 0 ? 0 : error / energy,
           energy == 0 ? 0 : nearestError / energy,
           List.copyOf(events));
+    }
+
+    private Quantized quantized() {
+      return new Quantized(
+          form.scheme(),
+          form.inFeatures(),
+          codes,
+          scales,
+          zeros,
+          form.groupIndex(),
+          form.scaleType(),
+          linear.bias());
     }
   }
 }

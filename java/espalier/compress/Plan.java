@@ -2,6 +2,8 @@
 package espalier.compress;
 
 import espalier.codec.ModulePattern;
+import espalier.codec.SparseConfig;
+import espalier.codec.SparseLayout;
 import espalier.kernel.Quantize;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
@@ -13,14 +15,16 @@ import espalier.recipe.Recipe;
 import espalier.recipe.SchemeGroup;
 import espalier.recipe.Targets;
 import espalier.recipe.Targets.Assignment;
-import espalier.recipe.Targets.Module;
 import espalier.report.EspalierException;
 import espalier.report.Event;
+import espalier.tensor.Context;
 import espalier.tensor.DType;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
 import java.util.TreeSet;
 
 /**
@@ -38,6 +42,7 @@ public final class Plan {
   private final List<Event> events;
   private final List<OutputFormat> formats;
   private final String recipeText;
+  private final Map<String, SparseLayout> sparse;
 
   private Plan(
       Map<String, PlannedLinear> linears,
@@ -46,7 +51,8 @@ public final class Plan {
       List<String> ignored,
       List<Event> events,
       List<OutputFormat> formats,
-      String recipeText) {
+      String recipeText,
+      Map<String, SparseLayout> sparse) {
     this.linears = linears;
     this.targets = targets;
     this.spellings = spellings;
@@ -54,10 +60,12 @@ public final class Plan {
     this.events = events;
     this.formats = formats;
     this.recipeText = recipeText;
+    this.sparse = sparse;
   }
 
   /**
-   * Resolves a recipe over a model.
+   * Resolves a recipe over a model. Reads headers alone, unless a sparse output has to know of the
+   * zeros in the source.
    *
    * @param recipeText the recipe as the user would write it, for report and card
    * @throws EspalierException (USAGE) for what the recipe gets wrong about this model,
@@ -67,12 +75,14 @@ public final class Plan {
     if (model.codecs().quantized()) {
       throw EspalierException.input(
           model.checkpoint().folder()
-              + " is already quantized (it has a "
+              + (model.codecs().configKey().equals(SparseConfig.KEY)
+                  ? " is already stored without its zeros (it has a "
+                  : " is already quantized (it has a ")
               + model.codecs().configKey()
               + ")",
           "Give the dense checkpoint it was made from; quantizing twice loses quality unseen.");
     }
-    Targets.Resolution resolution = Targets.resolve(recipe, modules(model));
+    Targets.Resolution resolution = Targets.resolve(recipe, Modules.of(model));
     List<Event> events = new ArrayList<>(recipe.notes());
     events.addAll(resolution.notes());
     Map<String, PlannedLinear> linears = new LinkedHashMap<>();
@@ -94,36 +104,66 @@ public final class Plan {
             "Add it to the recipe's ignore list.");
       }
     }
+    PruningPlan pruning =
+        new PruningPlan(recipe, model, Modules.of(model), resolution.assigned(), events);
     model
         .linears()
-        .forEach((name, linear) -> linears.put(name, plan(name, linear, resolution, used)));
-    if (used.isEmpty()) {
+        .forEach(
+            (name, linear) ->
+                linears.put(
+                    name, pruned(plan(name, linear, resolution, used, events), linear, pruning)));
+    if (formats.contains(OutputFormat.SPARSE)) {
+      settle(model, linears);
+    }
+    Spellings spellings = Spellings.of(used);
+    Map<String, SparseLayout> sparse =
+        formats.contains(OutputFormat.SPARSE)
+            ? SparsePlan.of(model, linears.values(), spellings, formats, events)
+            : Map.of();
+    if (recipe.modifiers().isEmpty() && sparse.isEmpty()) {
+      throw EspalierException.usage(
+          "no linear of this model has so many zeros that it is smaller without them",
+          "Prune it first; espalier inspect MODEL --density counts zeros.");
+    }
+    if (sparse.isEmpty() && linears.values().stream().noneMatch(PlannedLinear::isCompressed)) {
       throw EspalierException.usage(
           "the recipe compresses nothing in this model", "Check its targets and ignore lists.");
     }
     if (formats.contains(OutputFormat.COMPRESSED_TENSORS)) {
       warnOfConv1d(model, linears, events);
-    } else {
+    } else if (!formats.contains(OutputFormat.SPARSE)) {
       Activation.warnOfDense(linears.values(), events);
     }
     Plan plan =
         new Plan(
             linears,
             targets(linears, used),
-            Spellings.of(used),
+            spellings,
             ignored(model, resolution, linears),
             List.copyOf(events),
             List.copyOf(formats),
-            recipeText);
+            recipeText,
+            sparse);
     plan.refuseMisfits(model);
     return plan;
+  }
+
+  /** Finds out now which linears are pruned already: their zeros decide how they are laid out. */
+  private static void settle(Model model, Map<String, PlannedLinear> linears) {
+    try (Context context = Context.cpu(1)) {
+      linears.replaceAll(
+          (name, planned) ->
+              planned.isCompressed()
+                  ? planned.with(planned.method().onto(model.linears().get(name), context))
+                  : planned);
+    }
   }
 
   /** compressed-tensors knows Linear modules only, so transformers would start ours at random. */
   private static void warnOfConv1d(
       Model model, Map<String, PlannedLinear> linears, List<Event> events) {
     linears.values().stream()
-        .filter(PlannedLinear::isCompressed)
+        .filter(PlannedLinear::isQuantized)
         .map(PlannedLinear::name)
         .filter(name -> model.linears().get(name) instanceof Dense dense && dense.inOut())
         .findFirst()
@@ -140,14 +180,15 @@ public final class Plan {
   /** Every format must hold the one result exactly: no format rounds again. */
   private void refuseMisfits(Model model) {
     for (PlannedLinear planned : linears.values()) {
-      if (!planned.isCompressed()) {
+      if (!planned.isQuantized()) {
         continue;
       }
       if (formats.stream().anyMatch(OutputFormat::isGptq)) {
         GptqSpelling.require(planned);
       }
       boolean narrow =
-          model.linears().get(planned.name()) instanceof Dense dense
+          planned.scheme() != null
+              && model.linears().get(planned.name()) instanceof Dense dense
               && dense.matrix().dtype() != DType.F32;
       if (narrow && formats.size() > 1 && formats.contains(OutputFormat.DENSE)) {
         throw EspalierException.usage(
@@ -158,34 +199,12 @@ public final class Plan {
     }
   }
 
-  private static List<Module> modules(Model model) {
-    List<Module> modules = new ArrayList<>();
-    TreeSet<String> parents = new TreeSet<>();
-    model
-        .linears()
-        .forEach(
-            (name, linear) -> {
-              int dot = name.lastIndexOf('.');
-              if (dot > 0 && parents.add(name.substring(0, dot))) {
-                String parent = name.substring(0, dot);
-                modules.add(
-                    new Module(parent, parent.contains("attn") ? "Attention" : "MLP", List.of()));
-              }
-              boolean turned = linear instanceof Dense dense && dense.inOut();
-              modules.add(
-                  turned
-                      ? new Module(name, "Conv1D", List.of("Linear"), linear.inFeatures())
-                      : new Module(name, "Linear", List.of(), linear.inFeatures()));
-            });
-    modules.add(new Module(model.family().embedding(), "Embedding", List.of()));
-    if (model.tied()) {
-      modules.add(new Module(HEAD, "Linear", List.of()));
-    }
-    return modules;
-  }
-
   private static PlannedLinear plan(
-      String name, Linear linear, Targets.Resolution resolution, Map<SchemeGroup, Scheme> used) {
+      String name,
+      Linear linear,
+      Targets.Resolution resolution,
+      Map<SchemeGroup, Scheme> used,
+      List<Event> events) {
     long out = linear.outFeatures();
     long in = linear.inFeatures();
     Assignment assignment = resolution.assigned().get(name);
@@ -204,14 +223,34 @@ public final class Plan {
     Scheme scheme = scheme(assignment.group());
     Activation.refuseWidth(name, in, scheme);
     used.put(assignment.group(), scheme);
+    LinearMethod method = modifier.method(weights);
+    if (method instanceof PruningMethod joint) {
+      PruningPlan.check(name, linear, joint.pattern(), events);
+    }
+    return new PlannedLinear(name, out, in, method, scheme, range(name, weights), null, "");
+  }
+
+  /** Puts what prunes a linear before what quantizes it. */
+  private static PlannedLinear pruned(PlannedLinear planned, Linear linear, PruningPlan pruning) {
+    List<LinearMethod> methods = pruning.of(planned.name());
+    if (methods.isEmpty()) {
+      return planned;
+    }
     return new PlannedLinear(
-        name, out, in, modifier.method(weights), scheme, range(name, weights), "");
+        planned.name(),
+        planned.out(),
+        planned.in(),
+        Sequence.of(methods, planned.method()),
+        planned.scheme(),
+        planned.range(),
+        pruning.owl(planned.name()),
+        "");
   }
 
   private static EspalierException notBuilt(String name, Modifier modifier) {
     return EspalierException.unsupported(
         name + ": " + modifier.type() + " is not built yet",
-        "Use GPTQModifier or QuantizationModifier.");
+        "Use GPTQModifier, QuantizationModifier, or a pruning modifier.");
   }
 
   private static void refuseUnbuilt(String name, SchemeGroup group) {
@@ -282,14 +321,14 @@ public final class Plan {
             own.computeIfAbsent(scheme, s -> new ArrayList<>()).addAll(group.targets()));
     boolean agrees =
         linears.values().stream()
-            .filter(PlannedLinear::isCompressed)
+            .filter(PlannedLinear::isQuantized)
             .allMatch(planned -> planned.scheme().equals(firstMatch(own, planned.name())));
     if (agrees) {
       return own;
     }
     Map<Scheme, List<String>> byName = new LinkedHashMap<>();
     linears.values().stream()
-        .filter(PlannedLinear::isCompressed)
+        .filter(PlannedLinear::isQuantized)
         .forEach(
             planned ->
                 byName
@@ -314,12 +353,12 @@ public final class Plan {
     return best;
   }
 
-  /** Every linear that is not compressed, by name: loaders fail over a list that forgets one. */
+  /** Every linear that is not quantized, by name: loaders fail over a list that forgets one. */
   private static List<String> ignored(
       Model model, Targets.Resolution resolution, Map<String, PlannedLinear> linears) {
     List<String> names = new ArrayList<>();
     for (PlannedLinear planned : linears.values()) {
-      if (!planned.isCompressed()) {
+      if (!planned.isQuantized()) {
         names.add(planned.name());
       }
     }
@@ -370,9 +409,39 @@ public final class Plan {
     return formats;
   }
 
+  /**
+   * Returns the format whose form of the linears the run computes with: the sparse one, else one
+   * that holds codes, if there is one.
+   */
+  OutputFormat computesAs() {
+    if (formats.contains(OutputFormat.SPARSE)) {
+      return OutputFormat.SPARSE;
+    }
+    return formats.stream()
+        .filter(format -> format != OutputFormat.DENSE)
+        .findFirst()
+        .orElse(OutputFormat.DENSE);
+  }
+
   /** Returns whether the model computes with dense results: there is no packed format. */
   boolean dense() {
     return formats.equals(List.of(OutputFormat.DENSE));
+  }
+
+  /** Returns how a sparse output stores a linear; empty when that is not smaller, or not asked. */
+  Optional<SparseLayout> sparse(String name) {
+    return Optional.ofNullable(sparse.get(name));
+  }
+
+  /** Returns whether any linear is stored without its zeros. */
+  boolean isSparse() {
+    return !sparse.isEmpty();
+  }
+
+  /** Returns whether a linear is written otherwise than it was stored. */
+  boolean respells(PlannedLinear planned, OutputFormat format) {
+    return planned.isCompressed()
+        || (format == OutputFormat.SPARSE && sparse.containsKey(planned.name()));
   }
 
   /** Returns how many linears are compressed. */
@@ -386,10 +455,24 @@ public final class Plan {
         .anyMatch(planned -> planned.isCompressed() && planned.method().needsStatistics());
   }
 
-  /** Returns the widest input of a linear that needs statistics. */
+  /** Returns whether any linear becomes codes. */
+  boolean quantizes() {
+    return linears.values().stream().anyMatch(PlannedLinear::isQuantized);
+  }
+
+  /** Returns the ways in which sparsity is spread over the blocks; mostly none. */
+  List<Owl> owls() {
+    return linears.values().stream()
+        .map(PlannedLinear::owl)
+        .filter(Objects::nonNull)
+        .distinct()
+        .toList();
+  }
+
+  /** Returns the widest input of a linear whose Hessian is needed. */
   long widestInput() {
     return linears.values().stream()
-        .filter(planned -> planned.isCompressed() && planned.method().needsStatistics())
+        .filter(planned -> planned.isCompressed() && planned.method().needsHessian())
         .mapToLong(PlannedLinear::in)
         .max()
         .orElse(0);
@@ -400,7 +483,8 @@ public final class Plan {
     TreeSet<String> words = new TreeSet<>();
     linears.values().stream()
         .filter(PlannedLinear::isCompressed)
-        .forEach(planned -> words.add(planned.method().name() + " " + planned.scheme()));
+        .forEach(
+            planned -> words.add((planned.method().name() + " " + planned.describe()).strip()));
     return String.join(", ", words);
   }
 }

@@ -4,6 +4,7 @@ package espalier.compress;
 import espalier.kernel.MatMul;
 import espalier.kernel.Quantize;
 import espalier.layer.Quantized;
+import espalier.layer.Scheme;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
@@ -37,6 +38,12 @@ public record Rtn(Quantize.Ties ties) implements LinearMethod {
   @Override
   public boolean needsStatistics() {
     return false;
+  }
+
+  /** The grid of a symmetric group holds 0. */
+  @Override
+  public boolean keepsZeros(Scheme scheme) {
+    return scheme.symmetric();
   }
 
   @Override

@@ -100,13 +100,15 @@ final class Samples implements AutoCloseable {
     }
   }
 
-  /** Returns what the step's linears read, over all texts. */
-  Statistics measure() {
+  /** Returns what the step's linears read, over all texts: Σxxᵀ, or only its diagonal. */
+  Statistics measure(boolean hessian) {
     Statistics statistics = null;
     for (Held input : inputs) {
       listener.checkCancelled();
       if (statistics == null) {
-        statistics = new Statistics(context, input.tensor().dimension(1));
+        long width = input.tensor().dimension(1);
+        statistics =
+            hessian ? new Statistics(context, width) : Statistics.ofDiagonal(context, width);
       }
       try (Context.Scope scope = context.scope()) {
         statistics.add(wide(input));

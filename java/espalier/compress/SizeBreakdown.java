@@ -27,8 +27,10 @@ final class SizeBreakdown {
    */
   static Map<String, Object> of(Model model, Plan plan, Path written) {
     Map<String, String> modules = new HashMap<>();
+    OutputFormat first = plan.formats().get(0);
     for (PlannedLinear planned : plan.linears()) {
-      modules.put(model.storedName(planned.name()), PARTS.get(planned.isCompressed() ? 0 : 1));
+      modules.put(
+          model.storedName(planned.name()), PARTS.get(plan.respells(planned, first) ? 0 : 1));
     }
     try (Checkpoint after = Checkpoint.open(written)) {
       Map<String, Long> old = parts(model.checkpoint(), modules);

@@ -2,7 +2,6 @@
 package espalier.compress;
 
 import espalier.checkpoint.Checkpoint;
-import espalier.checkpoint.CheckpointWriter;
 import espalier.checkpoint.ShardPlan;
 import espalier.checkpoint.TensorSpec;
 import espalier.internal.Version;
@@ -46,15 +45,14 @@ public record SizePlan(Map<String, Long> files) {
       Model model, Plan plan, OutputFormat format, long shardBytes) {
     Checkpoint source = model.checkpoint();
     OutputSpelling spelling = OutputSpelling.of(format, plan, model, event -> {});
-    Map<String, List<TensorSpec>> spellings = Output.spellings(model, plan, spelling);
+    Map<String, List<TensorSpec>> spellings = Output.spellings(model, plan, format, spelling);
     List<TensorSpec> specs = new ArrayList<>();
     for (String name : source.names()) {
       List<TensorSpec> replacing = spellings.get(name);
       specs.addAll(replacing == null ? List.of(source.spec(name).orElseThrow()) : replacing);
     }
     Map<String, Long> files =
-        new LinkedHashMap<>(
-            ShardPlan.of(specs, "model", shardBytes, CheckpointWriter.METADATA).sizes());
+        new LinkedHashMap<>(ShardPlan.of(specs, "model", shardBytes, spelling.metadata()).sizes());
     files.put("config.json", bytes(Output.config(model, plan, spelling)));
     files.put(
         "README.md",

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
+import espalier.kernel.Convert;
 import espalier.kernel.LinearAlgebra;
+import espalier.kernel.Prune;
 import espalier.tensor.Context;
+import espalier.tensor.DType;
 import espalier.tensor.Tensor;
 import java.nio.DoubleBuffer;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.List;
 import java.util.stream.IntStream;
 
 /**
@@ -22,10 +27,11 @@ public final class Statistics {
 
   private final Context context;
   private final Tensor gram;
+  private final Tensor squares;
   private long tokens;
-  private HessianFactor factor;
   private Channels channels; // null until asked for since the last rows
   private Triangle aside; // null while gram holds the sums
+  private final List<HessianFactor> factors = new ArrayList<>();
 
   /**
    * What is known of single channels.
@@ -41,33 +47,49 @@ public final class Statistics {
 
   /** Takes over a gram matrix F64 [width, width] (upper triangle) that was summed elsewhere. */
   public Statistics(Context context, Tensor gram, long tokens) {
+    this(context, gram, null, tokens);
+  }
+
+  private Statistics(Context context, Tensor gram, Tensor squares, long tokens) {
     this.context = context;
     this.gram = gram;
+    this.squares = squares;
     this.tokens = tokens;
+  }
+
+  /** Starts with no tokens and measures the diagonal of Σxxᵀ alone, in F64. */
+  public static Statistics ofDiagonal(Context context, long width) {
+    return new Statistics(context, null, context.allocate(DType.F64, width), 0);
   }
 
   /** Adds the rows of x F32 or BF16 [tokens, width]. */
   public void add(Tensor x) {
     requireHere();
-    LinearAlgebra.gram(context, x, gram);
+    if (gram != null) {
+      LinearAlgebra.gram(context, x, gram);
+    } else {
+      Prune.columnSquares(
+          context, x.dtype() == DType.F32 ? x : Convert.toFloat(context, x), squares);
+    }
     tokens += x.dimension(0);
-    factor = null;
+    factors.clear();
     channels = null;
   }
 
   /**
-   * Lays the sums aside in a file and leaves their memory to the factor, until {@link #takeBack}.
+   * Lays the sums aside in a file and leaves their memory to one factor, until {@link #takeBack}.
    * Meanwhile {@link #gram} is not there, and errors measured with it are NaN.
    */
   void layAside(Path folder) {
     requireHere();
     channels();
-    aside = new Triangle(context, folder, gram);
+    factors.clear();
+    aside = new Triangle(context, folder, gram());
   }
 
   /** Ends what {@link #layAside} began; the factor is gone then. */
   void takeBack() {
-    factor = null;
+    factors.clear();
     aside.into(gram);
     aside = null;
   }
@@ -93,7 +115,7 @@ public final class Statistics {
     if (isAside()) {
       aside.hessian(context, scale, order, diagonal, h);
     } else {
-      LinearAlgebra.hessian(context, gram, scale, order, diagonal, h);
+      LinearAlgebra.hessian(context, gram(), scale, order, diagonal, h);
     }
   }
 
@@ -104,12 +126,24 @@ public final class Statistics {
 
   /** Returns the number of input channels. */
   public long width() {
-    return gram.dimension(0);
+    return (gram == null ? squares : gram).dimension(0);
   }
 
-  /** Returns Σxxᵀ, F64 [width, width], on and above the diagonal; not to be changed. */
+  /** Returns whether more than the diagonal of Σxxᵀ was measured. */
+  public boolean hasGram() {
+    return gram != null;
+  }
+
+  /**
+   * Returns Σxxᵀ, F64 [width, width], on and above the diagonal; not to be changed.
+   *
+   * @throws IllegalStateException when only its diagonal was measured
+   */
   public Tensor gram() {
     requireHere();
+    if (gram == null) {
+      throw new IllegalStateException("only the diagonal was measured");
+    }
     return gram;
   }
 
@@ -120,7 +154,8 @@ public final class Statistics {
 
   /**
    * Returns how many channels always had the value of another one, which they then share their
-   * correction with. Channels are compared by their sums, to the rounding of those.
+   * correction with. Channels are compared by their sums, to the rounding of those; 0 where only
+   * the diagonal was measured.
    */
   public long duplicateChannels() {
     return channels().duplicates();
@@ -129,12 +164,13 @@ public final class Statistics {
   private Channels channels() {
     if (channels == null) {
       double[] squares = new double[Math.toIntExact(width())];
+      DoubleBuffer diagonal = gram == null ? this.squares.buffer().asDoubleBuffer() : null;
       long dead = 0;
       for (int i = 0; i < squares.length; i++) {
-        squares[i] = row(i).get(i);
+        squares[i] = gram == null ? diagonal.get(i) : row(i).get(i);
         dead += squares[i] == 0 ? 1 : 0;
       }
-      channels = new Channels(squares, dead, duplicates(squares));
+      channels = new Channels(squares, dead, gram == null ? 0 : duplicates(squares));
     }
     return channels;
   }
@@ -169,13 +205,20 @@ public final class Statistics {
   }
 
   /**
-   * Returns the damped, factored Hessian for a damping fraction and column order. The last one is
-   * kept, so that linears of one step share it.
+   * Returns the damped, factored Hessian for a damping fraction and column order. Each is computed
+   * once, so that linears of one step share it; while the sums are aside the last one is kept.
    */
   HessianFactor factor(double damping, boolean actOrder) {
-    if (factor == null || factor.damping() != damping || factor.actOrder() != actOrder) {
-      factor = HessianFactor.of(context, this, damping, actOrder);
+    for (HessianFactor known : factors) {
+      if (known.damping() == damping && known.actOrder() == actOrder) {
+        return known;
+      }
     }
+    if (isAside()) {
+      factors.clear(); // there is room for one
+    }
+    HessianFactor factor = HessianFactor.of(context, this, damping, actOrder);
+    factors.add(factor);
     return factor;
   }
 }

@@ -83,7 +83,7 @@ public record TimeEstimate(Map<String, Double> seconds) {
         return false;
       }
       double weights = (double) planned.out() * planned.in();
-      boolean wants = planned.method().needsStatistics();
+      boolean wants = planned.method().needsHessian();
       solving +=
           wants
               ? weights

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
+import espalier.kernel.Sparse.Matrix;
 import espalier.layer.Dense;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
+import espalier.layer.Sparse;
+import espalier.layer.SparseQuantized;
 import espalier.model.Block;
 
 /**
@@ -18,7 +21,16 @@ final class Windows {
       dense.matrix().forget();
     } else if (linear instanceof Quantized quantized) {
       quantized.codes().forget();
+    } else if (linear instanceof Sparse sparse) {
+      forget(sparse.matrix());
+    } else if (linear instanceof SparseQuantized quantized) {
+      forget(quantized.matrix());
     }
+  }
+
+  private static void forget(Matrix matrix) {
+    matrix.places().forget();
+    matrix.values().forget();
   }
 
   static void forget(Block block) {

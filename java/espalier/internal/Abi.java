@@ -566,4 +566,68 @@ public final class Abi {
       long ldb,
       @Cast("float*") long y,
       long ldy);
+
+  // ---- pruning
+
+  public static native int esp_select_smallest(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      @Cast("const float*") long x,
+      @Cast("const float*") long factor,
+      int perRow,
+      long count,
+      int allTies,
+      @Cast("uint8_t*") long kept);
+
+  public static native int esp_select_nm(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      @Cast("const float*") long x,
+      @Cast("const float*") long factor,
+      int n,
+      int m,
+      @Cast("uint8_t*") long kept);
+
+  public static native int esp_apply_mask(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      @Cast("const uint8_t*") long kept,
+      @Cast("float*") long w);
+
+  public static native int esp_column_squares(
+      @Cast("esp_context*") long ctx,
+      long tokens,
+      long cols,
+      @Cast("const float*") long x,
+      @Cast("double*") long sums);
+
+  public static native int esp_sparsegpt_solve(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long cols,
+      @Cast("float*") long w,
+      @Cast("const double*") long u,
+      @Cast("const float*") long importance,
+      int drop,
+      int of,
+      double sparsity,
+      long width,
+      int preserve,
+      int bits,
+      int symmetric,
+      long group,
+      @Cast("const int32_t*") long fixedGroup,
+      int scaleDtype,
+      @Cast("float*") long scales,
+      @Cast("int8_t*") long zeros,
+      @Cast("int8_t*") long codes,
+      @Cast("uint8_t*") long kept,
+      @Cast("void*") long work,
+      long workBytes);
+
+  public static native long esp_sparsegpt_work_bytes(
+      long rows, long cols, long group, int fixedGroups);
 }

@@ -99,6 +99,13 @@ public record Eager(Context context, boolean roundsInputs, List<Long> lengths) i
   }
 
   @Override
+  public Tensor sparse(Tensor x, Sparse.Matrix weight, Tensor bias) {
+    Tensor y = floats(x.dimension(0), weight.rows());
+    Sparse.multiply(context, x, weight, bias, y);
+    return y;
+  }
+
+  @Override
   public Tensor rmsNorm(Tensor x, Tensor weight, float eps) {
     Tensor y = like(x);
     Norm.rms(context, x, weight, eps, y);

@@ -61,6 +61,9 @@ public interface Ops {
   Tensor packedRounded(
       Tensor x, int bits, Tensor codes, Tensor scales, Tensor zeros, long group, Tensor bias);
 
+  /** Returns x · Wᵀ + bias from kept weights; bias may be null. */
+  Tensor sparse(Tensor x, Sparse.Matrix weight, Tensor bias);
+
   /** Returns x / √(mean(x²) + eps) · weight over every row of width |weight|. */
   Tensor rmsNorm(Tensor x, Tensor weight, float eps);
 

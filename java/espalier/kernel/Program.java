@@ -223,6 +223,20 @@ public final class Program implements Ops, AutoCloseable {
   }
 
   @Override
+  public Tensor sparse(Tensor x, Sparse.Matrix weight, Tensor bias) {
+    long m = x.dimension(0);
+    long k = x.dimension(1);
+    long n = weight.rows();
+    Checks.require(k == weight.columns(), "x", x, "[., " + weight.columns() + "]");
+    MatMul.checkBias(bias, n);
+    Tensor y = floats(m, n);
+    begin().word(m).word(n).word(k).address(x).word(k).word(weight.pattern().ordinal());
+    word(weight.values().dtype().code()).address(weight.places()).optional(weight.rowOffsets());
+    address(weight.values()).optional(weight.scales()).word(weight.group()).optional(bias);
+    return address(y).word(n).record("matmul_sparse", y);
+  }
+
+  @Override
   public Tensor rmsNorm(Tensor x, Tensor weight, float eps) {
     long width = weight.elements();
     Tensor y = like(x);

@@ -59,6 +59,11 @@ public record Tapped(Ops ops, BiConsumer<String, Tensor> listener) implements Op
   }
 
   @Override
+  public Tensor sparse(Tensor x, Sparse.Matrix weight, Tensor bias) {
+    return ops.sparse(x, weight, bias);
+  }
+
+  @Override
   public Tensor rmsNorm(Tensor x, Tensor weight, float eps) {
     return ops.rmsNorm(x, weight, eps);
   }

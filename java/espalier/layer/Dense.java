@@ -60,4 +60,9 @@ public record Dense(Tensor matrix, boolean inOut, Tensor bias) implements Linear
   public double bitsPerWeight() {
     return matrix.dtype().bits();
   }
+
+  @Override
+  public Dense withoutBias() {
+    return new Dense(matrix, inOut, null);
+  }
 }

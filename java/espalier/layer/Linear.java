@@ -9,7 +9,7 @@ import espalier.tensor.Tensor;
  * A linear map y = x·Wᵀ + b in one of several stored forms. A form never owns its tensors: the
  * checkpoint or the scope they came from does.
  */
-public sealed interface Linear permits Dense, Quantized {
+public sealed interface Linear permits Dense, Quantized, Sparse, SparseQuantized {
   long inFeatures();
 
   long outFeatures();
@@ -26,6 +26,9 @@ public sealed interface Linear permits Dense, Quantized {
    */
   Tensor weight(Context context);
 
-  /** Returns stored bits per weight: codes, scales and zero points over out · in. */
+  /** Returns stored bits per weight: values, places, scales and zero points over out · in. */
   double bitsPerWeight();
+
+  /** Returns the same map without a bias. */
+  Linear withoutBias();
 }

@@ -57,6 +57,19 @@ public record Quantized(
     return weight;
   }
 
+  /** Returns rows [{@code from}, {@code to}) as a linear of its own, without a bias. */
+  Quantized rows(long from, long to) {
+    return new Quantized(
+        scheme,
+        inFeatures,
+        codes.rows(from, to),
+        scales.rows(from, to),
+        zeros == null ? null : zeros.rows(from, to),
+        groupIndex,
+        scaleType,
+        null);
+  }
+
   /** Returns the same with its scales to be stored in another type that holds them exactly. */
   public Quantized withScaleType(DType type) {
     return new Quantized(scheme, inFeatures, codes, scales, zeros, groupIndex, type, bias);
@@ -70,5 +83,10 @@ public record Quantized(
   @Override
   public double bitsPerWeight() {
     return scheme.bitsPerWeight(inFeatures, scaleType.bits());
+  }
+
+  @Override
+  public Quantized withoutBias() {
+    return new Quantized(scheme, inFeatures, codes, scales, zeros, groupIndex, scaleType, null);
   }
 }

@@ -4,9 +4,10 @@ package espalier.model;
 import espalier.checkpoint.Checkpoint;
 import espalier.codec.Codecs;
 import espalier.kernel.Convert;
-import espalier.layer.Dense;
 import espalier.layer.Linear;
 import espalier.layer.Quantized;
+import espalier.layer.Sparse;
+import espalier.layer.SparseQuantized;
 import espalier.report.EspalierException;
 import espalier.report.Event;
 import espalier.tensor.Context;
@@ -185,25 +186,7 @@ final class StoredWeights implements ModelFamily.Weights {
     events.add(
         Event.warning(
             "unused-bias", name + ".bias", "the config gives this linear no bias; it is ignored"));
-    return withoutBias(linear);
-  }
-
-  private static Linear withoutBias(Linear linear) {
-    if (linear instanceof Dense dense) {
-      return new Dense(dense.matrix(), dense.inOut(), null);
-    }
-    if (linear instanceof Quantized q) {
-      return new Quantized(
-          q.scheme(),
-          q.inFeatures(),
-          q.codes(),
-          q.scales(),
-          q.zeros(),
-          q.groupIndex(),
-          q.scaleType(),
-          null);
-    }
-    throw new IllegalStateException("no checkpoint holds a " + linear.getClass());
+    return linear.withoutBias();
   }
 
   @Override
@@ -224,9 +207,14 @@ final class StoredWeights implements ModelFamily.Weights {
 
   private void mergeStateType(LinearSpec spec, Linear linear) {
     DType type =
-        linear instanceof Quantized quantized
-            ? quantized.scaleType()
-            : checkpoint.get(storedName(spec.name()) + ".weight").dtype();
+        checkpoint.find(storedName(spec.name()) + ".weight").map(Tensor::dtype).orElse(null);
+    if (linear instanceof Quantized quantized) {
+      type = quantized.scaleType();
+    } else if (linear instanceof SparseQuantized quantized) {
+      type = quantized.scaleType();
+    } else if (linear instanceof Sparse sparse) {
+      type = sparse.type();
+    }
     if (type != DType.F16 && type != DType.BF16) {
       type = DType.F32;
     }

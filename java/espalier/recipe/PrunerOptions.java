@@ -57,23 +57,7 @@ public record PrunerOptions(
       options.accept("sequential_targets");
       deprecated(options, "sequential_targets", "it changed speed and memory only");
     }
-    int blockSize = 128;
-    Double dampening = 0.01;
-    boolean preserves = false;
-    if (solver) {
-      blockSize = options.integer("block_size", blockSize);
-      dampening = options.numberOrNull("dampening_frac", dampening);
-      preserves = options.flag("preserve_sparsity_mask", false);
-      if (options.flag("offload_hessians", false)) {
-        deprecated(options, "offload_hessians", "it changes speed and memory only");
-      }
-      if (blockSize < 1) {
-        throw options.error("block_size", "a positive number of columns is wanted");
-      }
-      if (dampening != null && dampening < 0) {
-        throw options.error("dampening_frac", "cannot be negative");
-      }
-    }
+    Solver own = solver ? Solver.read(options) : new Solver(128, 0.01, false);
     PrunerOptions read =
         new PrunerOptions(
             options.type(),
@@ -87,11 +71,58 @@ public record PrunerOptions(
             mask[1],
             Selector.check(options, "targets", options.texts("targets", List.of("Linear"))),
             Selector.check(options, "ignore", options.list("ignore", List.of())),
-            blockSize,
-            dampening,
-            preserves);
+            own.blockSize(),
+            own.dampeningFrac(),
+            own.preservesMask());
     options.finish();
     return read;
+  }
+
+  /**
+   * Reads what a modifier that quantizes too says of pruning: one sparsity, a mask and the options
+   * of the solver; leaves all others, targets too, to be read.
+   */
+  public static PrunerOptions readBeside(Options options) {
+    if (options.isList("sparsity")) {
+      throw options.error("sparsity", "one number is wanted here");
+    }
+    List<Double> sparsity = sparsity(options, false);
+    int[] mask = mask(options);
+    Solver own = Solver.read(options);
+    return new PrunerOptions(
+        options.type(),
+        options.group(),
+        sparsity,
+        false,
+        null,
+        null,
+        null,
+        mask[0],
+        mask[1],
+        List.of(),
+        List.of(),
+        own.blockSize(),
+        own.dampeningFrac(),
+        own.preservesMask());
+  }
+
+  /** The options of SparseGPT alone. */
+  private record Solver(int blockSize, Double dampeningFrac, boolean preservesMask) {
+    static Solver read(Options options) {
+      int blockSize = options.integer("block_size", 128);
+      Double dampening = options.numberOrNull("dampening_frac", 0.01);
+      boolean preserves = options.flag("preserve_sparsity_mask", false);
+      if (options.flag("offload_hessians", false)) {
+        deprecated(options, "offload_hessians", "it changes speed and memory only");
+      }
+      if (blockSize < 1) {
+        throw options.error("block_size", "a positive number of columns is wanted");
+      }
+      if (dampening != null && dampening < 0) {
+        throw options.error("dampening_frac", "cannot be negative");
+      }
+      return new Solver(blockSize, dampening, preserves);
+    }
   }
 
   private static List<Double> sparsity(Options options, boolean perTarget) {
@@ -133,15 +164,24 @@ public record PrunerOptions(
     if (!text.matches("[0-9]{1,4}:[0-9]{1,4}")) {
       throw options.error(field, "N:M is wanted, such as \"2:4\"; 0:0 is no pattern");
     }
+    int[] pattern = pattern(options, field, text);
+    if (!options.isText(field)) {
+      options.note(
+          Event.Severity.INFO, "mask-unquoted", field, "read as the text " + text + "; quote it");
+    }
+    return pattern;
+  }
+
+  /** Splits N:M, whose form has been looked at, and refuses numbers that make no pattern. */
+  static int[] pattern(Options options, String field, String text) {
     int n = Integer.parseInt(text.substring(0, text.indexOf(':')));
     int m = Integer.parseInt(text.substring(text.indexOf(':') + 1));
     if (n > m || n == 0 && m != 0) {
       String meant = n > m && m > 0 ? "; did you mean " + m + ":" + n + "?" : "";
       throw options.error(field, "N:M needs 1 <= N <= M, or 0:0 for no pattern" + meant);
     }
-    if (!options.isText(field)) {
-      options.note(
-          Event.Severity.INFO, "mask-unquoted", field, "read as the text " + text + "; quote it");
+    if (n == m && m > 0) {
+      throw options.error(field, n + ":" + m + " would leave nothing");
     }
     return new int[] {n, m};
   }

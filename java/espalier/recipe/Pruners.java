@@ -75,8 +75,13 @@ public final class Pruners {
 
   private static String structure(Options options, String field) {
     String text = options.text(field, "unstructured");
-    if (text == null || !text.matches("unstructured|channel|filter|block_[0-9]+")) {
-      throw options.error(field, "unstructured, channel, filter or block_N is wanted");
+    if (text == null
+        || !text.matches("unstructured|channel|filter|block_[0-9]+|row|[0-9]+:[0-9]+")) {
+      throw options.error(
+          field, "unstructured, channel, filter, block_N, or (ours) row or N:M is wanted");
+    }
+    if (text.contains(":")) {
+      PrunerOptions.pattern(options, field, text);
     }
     return text;
   }

@@ -20,7 +20,17 @@ public final class ReadyRecipes {
           "w3a16-gptq",
           "w8a16-gptq",
           "w8a8-gptq",
-          "w8a8-rtn");
+          "w8a8-rtn",
+          "sparsegpt-50",
+          "sparsegpt-2of4",
+          "sparsegpt-owl-70",
+          "wanda-50",
+          "wanda-2of4",
+          "magnitude-50",
+          "w4a16-2of4",
+          "w4a16-50",
+          "w8a16-2of4",
+          "w4a16-2of4-rtn");
 
   private ReadyRecipes() {}
 

@@ -7,7 +7,8 @@ import java.util.List;
 import java.util.Locale;
 
 /**
- * The recipe behind a scheme named on the command line: all linears but the head, one modifier.
+ * The recipe behind a scheme, a sparsity, or both, named on the command line: all linears but the
+ * head. Both are solved in one pass where there is a solver for both, else one after the other.
  *
  * <p>What the scheme's name leaves open for GPTQ was chosen by measurement, on texts that neither
  * calibrate nor evaluate: columns by importance with static groups, and ranges of 4 bits and fewer
@@ -22,6 +23,7 @@ public record ShortForm(String yaml, Recipe recipe) {
   public static final String SOURCE = "--scheme";
 
   private static final List<String> METHODS = List.of("gptq", "rtn");
+  private static final String HEAD = "default_stage:\n  default_modifiers:\n";
 
   /** Codes of more bits than this cover their extremes at no cost; cutting them off loses. */
   private static final int SEARCHED_BITS = 4;
@@ -41,8 +43,36 @@ public record ShortForm(String yaml, Recipe recipe) {
     return new ShortForm(yaml, Recipe.parse(yaml, SOURCE, registry));
   }
 
+  /**
+   * Makes and parses the recipe of a pruning, with or without a scheme.
+   *
+   * @param scheme a preset, or null to leave what stays as it is
+   */
+  public static ShortForm of(
+      PruneForm pruning, String scheme, String method, Integer groupSize, Registry registry) {
+    String yaml = yaml(pruning, scheme, method, groupSize);
+    return new ShortForm(yaml, Recipe.parse(yaml, "--sparsity", registry));
+  }
+
   /** Returns the text alone; see {@link #of}. */
   public static String yaml(String scheme, String method, Integer groupSize) {
+    return HEAD + quantizer(null, scheme, method, groupSize);
+  }
+
+  private static String yaml(PruneForm pruning, String scheme, String method, Integer groupSize) {
+    if (scheme != null) {
+      return HEAD + quantizer(pruning, scheme, method, groupSize);
+    }
+    if (method != null || groupSize != null) {
+      throw EspalierException.usage(
+          (method != null ? "--method" : "--group-size") + " is given without --scheme",
+          "Name a scheme such as W4A16, or leave it out; --prune-method says how to prune.");
+    }
+    return HEAD + pruning.yaml();
+  }
+
+  private static String quantizer(
+      PruneForm pruning, String scheme, String method, Integer groupSize) {
     SchemeGroup preset =
         Presets.find(scheme, "group_0", List.of("Linear"))
             .orElseThrow(
@@ -54,19 +84,26 @@ public record ShortForm(String yaml, Recipe recipe) {
                             + RecipeError.didYouMean(Presets.nearest(scheme)),
                         "Schemes: " + String.join(", ", Presets.names())));
     boolean gptq = isGptq(preset, method);
+    boolean joint = pruning != null && pruning.isSolver() && gptq;
+    // The joint solve goes from left to right, and finds its ranges on what is left to round.
+    String solver = gptq && !joint ? solver(preset) : "";
     String name = scheme.toUpperCase(Locale.ROOT);
     StringBuilder yaml = new StringBuilder();
-    yaml.append("default_stage:\n  default_modifiers:\n");
-    yaml.append(gptq ? "    GPTQModifier:\n" : "    QuantizationModifier:\n");
+    if (joint) {
+      yaml.append("    SparseGPTQuantizationModifier:\n").append(pruning.fields());
+    } else {
+      yaml.append(pruning == null ? "" : pruning.yaml());
+      yaml.append(gptq ? "    GPTQModifier:\n" : "    QuantizationModifier:\n");
+    }
     if (groupSize == null) {
       yaml.append("      scheme: ").append(name).append('\n');
       yaml.append("      targets: [Linear]\n");
       yaml.append("      ignore: [lm_head]\n");
-      return yaml.append(gptq ? solver(preset) : "").toString();
+      return yaml.append(solver).toString();
     }
     QuantizationArgs weights = weights(preset, name, groupSize);
     yaml.append("      ignore: [lm_head]\n");
-    yaml.append(gptq ? solver(preset) : "");
+    yaml.append(solver);
     yaml.append("      config_groups:\n");
     yaml.append("        group_0:  # ").append(name).append(" with another group size\n");
     yaml.append("          targets: [Linear]\n");

@@ -71,6 +71,18 @@ public final class Report {
         .orElse(0);
   }
 
+  private static void fill(ObjectNode node, Sparsity sparsity) {
+    node.put("density", sparsity.density());
+    node.put("pattern", sparsity.pattern());
+    if (sparsity.stored() != null) {
+      node.put("stored", sparsity.stored());
+    }
+    if (!Double.isNaN(sparsity.microseconds())) {
+      node.put("token_microseconds", sparsity.microseconds());
+      node.put("token_microseconds_dense", sparsity.denseMicroseconds());
+    }
+  }
+
   /** Returns the whole report as JSON. */
   public ObjectNode toJson() {
     ObjectNode root = Json.STRICT.createObjectNode();
@@ -97,6 +109,9 @@ public final class Report {
         if (row.variant() != null) {
           node.put("variant", row.variant());
         }
+      }
+      if (row.sparsity() != null) {
+        fill(node, row.sparsity());
       }
     }
     ArrayNode list = root.putArray("events");

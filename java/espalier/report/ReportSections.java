@@ -119,26 +119,34 @@ final class ReportSections {
     chart("error-chart", "Relative error by block, one line for every kind of linear.");
     worst();
     page.raw("<details open><summary>All linears</summary>\n");
-    page.table(
-        "linears",
-        List.of(
-            "linear",
-            "method",
-            "scheme",
-            ">bits a weight",
-            ">error",
-            ">rounding",
-            ">gain",
-            ">seconds",
-            "kernel"));
+    List<String> heads =
+        new ArrayList<>(
+            List.of(
+                "linear",
+                "method",
+                "scheme",
+                ">bits a weight",
+                ">error",
+                ">plain way",
+                ">gain",
+                ">seconds",
+                "kernel"));
+    boolean sparse = false;
     for (JsonNode row : report.path("linears")) {
-      linear(row);
+      sparse |= row.has("density");
+    }
+    if (sparse) {
+      heads.addAll(List.of(">density", "pattern", "zeros", ">a token", ">with zeros"));
+    }
+    page.table("linears", heads);
+    for (JsonNode row : report.path("linears")) {
+      linear(row, sparse);
     }
     page.endTable().raw("</details>\n");
     end();
   }
 
-  private void linear(JsonNode row) {
+  private void linear(JsonNode row, boolean sparse) {
     String name = row.path("name").asText();
     String block = LinearRow.blockOf(name);
     page.open(
@@ -161,7 +169,21 @@ final class ReportSections {
     page.number(both ? Figures.error(rounding) : "");
     page.number(both && error > 0 ? Figures.fixed(rounding / error, 2) + "×" : "");
     page.number(row.has("seconds") ? Figures.seconds(row.path("seconds").asDouble()) : "");
-    page.element("td", row.path("variant").asText("")).raw("</tr>\n");
+    page.element("td", row.path("variant").asText(""));
+    if (sparse) {
+      zeros(row);
+    }
+    page.raw("</tr>\n");
+  }
+
+  private void zeros(JsonNode row) {
+    boolean timed = row.has("token_microseconds");
+    page.number(row.has("density") ? Figures.percent(row.path("density").asDouble()) : "");
+    page.element("td", row.path("pattern").asText(""));
+    page.element("td", row.has("density") ? row.path("stored").asText("in place") : "");
+    page.number(timed ? Figures.seconds(row.path("token_microseconds").asDouble() / 1e6) : "");
+    page.number(
+        timed ? Figures.seconds(row.path("token_microseconds_dense").asDouble() / 1e6) : "");
   }
 
   private void worst() {

@@ -152,10 +152,14 @@ final class QualityBench implements AutoCloseable {
 
   /**
    * Returns the recipe of a key such as gptq.b4.sym.g64.act or gptq.b3.asym.g64.act.mse; layers the
-   * group does not divide go per channel.
+   * group does not divide go per channel. A joint solve may name its damping: joint.2of4…@0.01.
    */
   private static String recipe(String key, Model model) {
-    String[] parts = key.split("\\.");
+    int damping = key.indexOf('@');
+    String[] parts = (damping < 0 ? key : key.substring(0, damping)).split("\\.");
+    if (!parts[0].equals("rtn") && !parts[0].equals("gptq")) {
+      return pruning(parts, damping < 0 ? "0.01" : key.substring(damping + 1));
+    }
     boolean gptq = parts[0].equals("gptq");
     int group = Integer.parseInt(parts[3].substring(1));
     List<String> options = List.of(parts).subList(4, parts.length);
@@ -185,6 +189,46 @@ final class QualityBench implements AutoCloseable {
       yaml.append("], weights: {").append(common).append("strategy: channel}}\n");
     }
     return yaml.toString();
+  }
+
+  /** Returns the recipe of a key such as wanda.2of4 or joint.50.b4.sym.g0, split at its dots. */
+  private static String pruning(String[] parts, String damping) {
+    String[] pattern = parts[1].split("of");
+    boolean structured = pattern.length == 2;
+    double sparsity =
+        structured
+            ? Double.parseDouble(pattern[0]) / Double.parseDouble(pattern[1])
+            : Integer.parseInt(parts[1]) / 100.0;
+    String mask = structured ? "mask_structure: '" + pattern[0] + ":" + pattern[1] + "', " : "";
+    String common = "{sparsity: " + sparsity + ", " + mask + "ignore: [lm_head]";
+    String stage = "prune_stage:\n  prune_modifiers:\n    ";
+    if (parts[0].equals("magnitude")) {
+      return stage
+          + "MagnitudePruningModifier: {init_sparsity: 0.0, final_sparsity: "
+          + sparsity
+          + ", "
+          + mask
+          + "targets: ['re:(?!lm_head).*']}\n";
+    }
+    if (parts.length == 2) {
+      String type = parts[0].equals("wanda") ? "WandaPruningModifier" : "SparseGPTModifier";
+      return stage + type + ": " + common + "}\n";
+    }
+    String weights =
+        "config_groups: {group_0: {targets: [Linear], weights: {num_bits: "
+            + parts[2].substring(1)
+            + ", symmetric: true, strategy: channel}}}}\n";
+    return parts[0].equals("joint")
+        ? stage
+            + "SparseGPTQuantizationModifier: "
+            + common
+            + ", dampening_frac: "
+            + damping
+            + ", "
+            + weights
+        : stage
+            + ("SparseGPTModifier: " + common + "}\n")
+            + ("    QuantizationModifier: {ignore: [lm_head], " + weights);
   }
 
   @Override

@@ -12,6 +12,7 @@ import espalier.model.TinyModels;
 import espalier.recipe.ReadyRecipes;
 import espalier.recipe.Recipe;
 import espalier.report.EspalierException;
+import espalier.report.LinearRow;
 import espalier.report.Report;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -57,16 +58,31 @@ final class ReadyRecipesTest {
     long compressed = report.rows().stream().filter(r -> !r.method().equals("none")).count();
     assertEquals(2 * 7, compressed);
     assertEquals(0.0, report.facts().get("reopened_logits_max_difference"));
-    // The name says method and bits; scales come on top (32-bit ones here: the model is fp32).
-    String bits = name.substring(1, 2);
     report.rows().stream()
         .filter(row -> !row.method().equals("none"))
         .filter(row -> !row.name().endsWith("down_proj"))
-        .forEach(
-            row -> {
-              assertEquals(name.substring(name.lastIndexOf('-') + 1), row.method());
-              assertEquals(Integer.parseInt(bits), (int) row.bitsPerWeight(), row.name());
-            });
+        .forEach(row -> assertSaidByItsName(name, row));
+  }
+
+  /** The name says method, bits and zeros; scales come on top (32-bit ones: the model is fp32). */
+  private static void assertSaidByItsName(String name, LinearRow row) {
+    List<String> words = List.of(name.split("-"));
+    boolean quantized = words.get(0).startsWith("w") && !words.get(0).equals("wanda");
+    int bits = quantized ? Integer.parseInt(name.substring(1, 2)) : 32;
+    assertEquals(bits, (int) row.bitsPerWeight(), row.name());
+    String zeros = words.stream().filter(w -> w.matches("50|70|2of4")).findFirst().orElse(null);
+    String method =
+        zeros == null
+            ? words.get(words.size() - 1)
+            : !quantized ? words.get(0) : words.contains("rtn") ? "sparsegpt+rtn" : "sparsegpt";
+    assertEquals(method, row.method());
+    if (zeros != null) {
+      double share = zeros.equals("70") ? 0.7 : 0.5;
+      double slack = words.contains("owl") ? 0.17 : 0.01; // twice lambda
+      // Rounding adds zeros of its own.
+      assertTrue(1 - row.density() > share - slack, row.toString());
+      assertTrue(1 - row.density() < share + slack + (quantized ? 0.15 : 0), row.toString());
+    }
   }
 
   @ParameterizedTest

@@ -104,7 +104,7 @@ class LayerGoldenTest {
   }
 
   /** H as stored is (2/n) Σxxᵀ; two "tokens" make the factor 1. */
-  private static Statistics statistics(Context context, Tensor hessian) {
+  static Statistics statistics(Context context, Tensor hessian) {
     Tensor gram = context.allocate(DType.F64, hessian.shape().toArray());
     DoubleBuffer to = gram.buffer().asDoubleBuffer();
     for (float value : hessian.toFloats()) {

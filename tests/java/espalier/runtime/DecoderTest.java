@@ -5,13 +5,18 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import espalier.CompressionJob;
+import espalier.Espalier;
+import espalier.compress.OutputFormat;
 import espalier.kernel.Eager;
 import espalier.kernel.Program;
 import espalier.kernel.Tapped;
 import espalier.model.Model;
+import espalier.model.PrunedModels;
 import espalier.model.TinyModels;
 import espalier.report.Event;
 import espalier.tensor.Context;
+import espalier.tensor.DType;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
@@ -70,6 +75,24 @@ class DecoderTest {
         try (Model model = open(tiny, context)) {
           compare(model, context, TEXT, TEXT.length);
         }
+      }
+    }
+  }
+
+  @Test
+  void sparseLinearsAreRecordedToo() throws IOException {
+    TinyModels tiny = PrunedModels.structured(TinyModels.llama().stored(DType.BF16).fill(), 2, 4);
+    Path source = tiny.write(folder.resolve("pruned"));
+    for (String scheme : new String[] {null, "W4A16", "W8A16"}) {
+      Path out = folder.resolve("sparse-" + scheme);
+      CompressionJob job = Espalier.compress(source).format(OutputFormat.SPARSE).output(out);
+      if (scheme != null) {
+        job.scheme(scheme).method("rtn").groupSize(4);
+      }
+      job.run();
+      try (Context context = Context.cpu(2);
+          Model model = Model.open(out, context)) {
+        compare(model, context, TEXT, TEXT.length);
       }
     }
   }
