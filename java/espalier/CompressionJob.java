@@ -377,7 +377,7 @@ public final class CompressionJob {
     Path folder = opened.checkpoint().folder();
     // A model without a tokenizer takes texts that are token ids already.
     try (FolderTokenizer tokenizer = new FolderTokenizer(folder)) {
-      TextData text = TextData.open(data, tokenizer, () -> ChatTemplate.open(folder));
+      TextData text = TextData.openLazily(data, tokenizer, () -> ChatTemplate.open(folder));
       int length = Math.min(maxLength, opened.contextLength());
       Samples taken = text.documents(samples, length);
       taken.events().forEach(report::event);

@@ -7,9 +7,9 @@ import java.util.List;
 
 /**
  * Which calibration texts go through the model together: neighbours, until their widest activations
- * fill a cache. A small model spends as long on the way into an operation as in it, and its products
- * run at their speed only from some hundreds of rows on; a large one takes text by text. The borders
- * follow from the model and the texts alone: sums of fp32 depend on them.
+ * fill a cache. A small model spends as long on the way into an operation as in it, and its
+ * products run at their speed only from some hundreds of rows on; a large one takes text by text.
+ * The borders follow from the model and the texts alone: sums of fp32 depend on them.
  */
 final class Batches {
   /** Elements of a matrix that many tokens high: 2 MiB of fp32, a few of which fit an L3. */

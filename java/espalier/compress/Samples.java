@@ -21,9 +21,9 @@ import java.util.function.Consumer;
 
 /**
  * The calibration texts on their way through the model: one state a batch of texts, all at the same
- * step. They are kept in the checkpoint's dtype (fp32 for an fp32 or fp16 model: fp16 would overflow
- * where the model's own activations pass 65504), and every step computes on what was kept. Where a
- * memory budget demands it they lie in unnamed files of a folder: the same bytes, on disk.
+ * step. They are kept in the checkpoint's dtype (fp32 for an fp32 or fp16 model: fp16 would
+ * overflow where the model's own activations pass 65504), and every step computes on what was kept.
+ * Where a memory budget demands it they lie in unnamed files of a folder: the same bytes, on disk.
  */
 final class Samples implements AutoCloseable {
   /** Of results that come and go while a batch passes a step. */
@@ -45,8 +45,8 @@ final class Samples implements AutoCloseable {
    * Embeds every text.
    *
    * @param listener asked between batches whether to go on: all together may take minutes
-   * @param folder where the states are spilled to, resident only while their batch is computed with;
-   *     null keeps all of them in memory
+   * @param folder where the states are spilled to, resident only while their batch is computed
+   *     with; null keeps all of them in memory
    */
   Samples(
       Context context, Eager ops, Model model, List<int[]> texts, Listener listener, Path folder) {

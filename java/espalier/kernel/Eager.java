@@ -127,8 +127,7 @@ public record Eager(Context context, boolean roundsInputs, List<Long> lengths) i
     eachSequence(
         y,
         start,
-        (from, to) ->
-            Attention.rotate(context, y.rows(from, to), heads, start, cosines, sines));
+        (from, to) -> Attention.rotate(context, y.rows(from, to), heads, start, cosines, sines));
     return y;
   }
 

@@ -96,8 +96,9 @@ public final class Context implements AutoCloseable {
   }
 
   /**
-   * Allocates a tensor in the innermost scope whose content is unknown: for results that are written
-   * whole. While memory is {@linkplain #keepMemory kept}, it comes from there when some fits.
+   * Allocates a tensor in the innermost scope whose content is unknown: for results that are
+   * written whole. While memory is {@linkplain #keepMemory kept}, it comes from there when some
+   * fits.
    */
   public Tensor blank(DType dtype, long... dimensions) {
     handle();
@@ -110,8 +111,8 @@ public final class Context implements AutoCloseable {
 
   /**
    * Keeps the memory of {@linkplain #blank blank} tensors that scopes free, or that are {@linkplain
-   * #retire retired}, for later ones, until the result is closed: a loop that makes the same results
-   * again and again then neither asks the system for pages nor clears them.
+   * #retire retired}, for later ones, until the result is closed: a loop that makes the same
+   * results again and again then neither asks the system for pages nor clears them.
    *
    * @param mostBytes that lie unused at a time
    * @throws IllegalStateException when memory is kept already

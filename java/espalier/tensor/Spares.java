@@ -26,12 +26,12 @@ public final class Spares implements AutoCloseable {
     this.atClose = atClose;
   }
 
-  /** Returns memory of at least so many bytes, and at most half as many again and a grain. */
+  /** Returns memory of at least so many bytes, and at most a quarter more and a grain. */
   Storage take(long bytes) {
     Storage best = null;
     for (Storage storage : unused) {
       long size = storage.sizeBytes();
-      boolean fits = size >= bytes && size <= bytes + bytes / 2 + GRAIN;
+      boolean fits = size >= bytes && size <= bytes + bytes / 4 + GRAIN;
       if (fits && (best == null || size <= best.sizeBytes())) {
         best = storage;
       }

@@ -52,11 +52,11 @@ public final class TextData {
    * @throws EspalierException INPUT if the file is missing, UNSUPPORTED if it is packed or binary
    */
   public static TextData open(Path file, Tokenizer tokenizer, Supplier<ChatTemplate> template) {
-    return open(file, () -> tokenizer, template);
+    return openLazily(file, () -> tokenizer, template);
   }
 
   /** Does the same with a tokenizer that is asked for at the first row of text. */
-  public static TextData open(
+  public static TextData openLazily(
       Path file, Supplier<Tokenizer> tokenizer, Supplier<ChatTemplate> template) {
     if (!Files.isRegularFile(file)) {
       throw EspalierException.input(
