@@ -111,17 +111,14 @@ public final class Compression implements AutoCloseable {
     int stages = model.blocks().size() + (headIsStage() ? 1 : 0);
     journal.begin();
     if (!plan.owls().isEmpty() && journal.finished() < stages) {
-      try (Samples samples = new Samples(context, ops, model, texts, listener, spillFolder)) {
+      try (Samples samples = samples(texts)) {
         settled.putAll(OwlProfile.of(context, model, plan, samples, report));
       }
     }
     try (Witness witness =
         witnessIds == null ? null : new Witness(context, ops, model, witnessIds)) {
       restore(journal, witness);
-      try (Samples samples =
-          calibrates && journal.finished() < stages
-              ? new Samples(context, ops, model, texts, listener, spillFolder)
-              : null) {
+      try (Samples samples = calibrates && journal.finished() < stages ? samples(texts) : null) {
         if (samples != null && journal.finished() > 0) {
           journal.restore(samples);
         }
@@ -143,6 +140,12 @@ public final class Compression implements AutoCloseable {
         Windows.forget(model.head());
       }
     }
+  }
+
+  private Samples samples(List<int[]> texts) {
+    boolean frugal = memory != null && memory.budget().isPresent();
+    long spareBytes = frugal ? Samples.SOME_SPARE_BYTES : Samples.MANY_SPARE_BYTES;
+    return new Samples(context, ops, model, texts, listener, spillFolder, spareBytes);
   }
 
   private boolean headIsStage() {

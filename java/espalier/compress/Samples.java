@@ -26,8 +26,11 @@ import java.util.function.Consumer;
  * Where a memory budget demands it they lie in unnamed files of a folder: the same bytes, on disk.
  */
 final class Samples implements AutoCloseable {
-  /** Of results that come and go while a batch passes a step. */
-  private static final long MOST_SPARE_BYTES = 1 << 23;
+  /** Of unused memory that is kept: results that come and go while a batch passes a step. */
+  static final long SOME_SPARE_BYTES = 1L << 23;
+
+  /** The states of a small model as well, from block to block. */
+  static final long MANY_SPARE_BYTES = 72L << 20;
 
   private final Context context;
   private final DType kept;
@@ -47,14 +50,21 @@ final class Samples implements AutoCloseable {
    * @param listener asked between batches whether to go on: all together may take minutes
    * @param folder where the states are spilled to, resident only while their batch is computed
    *     with; null keeps all of them in memory
+   * @param spareBytes unused memory that may be kept instead of given back
    */
   Samples(
-      Context context, Eager ops, Model model, List<int[]> texts, Listener listener, Path folder) {
+      Context context,
+      Eager ops,
+      Model model,
+      List<int[]> texts,
+      Listener listener,
+      Path folder,
+      long spareBytes) {
     this.folder = folder;
     this.context = context;
     this.listener = listener;
     this.kept = model.stateType() == DType.BF16 ? DType.BF16 : DType.F32;
-    this.spares = folder == null ? context.keepMemory(MOST_SPARE_BYTES) : null;
+    this.spares = folder == null ? context.keepMemory(spareBytes) : null;
     for (List<int[]> batch : Batches.of(texts, Batches.mostTokens(model))) {
       try (Context.Scope scope = context.scope()) {
         residuals.add(hold(scope, embedded(ops, model, batch)));

@@ -12,8 +12,7 @@ import java.util.Set;
  * allocated here is kept here; what was not asked for longest goes first.
  */
 public final class Spares implements AutoCloseable {
-  /** Sizes are rounded up to this, so that results a few rows apart can take each other's place. */
-  private static final long GRAIN = 1 << 16;
+  private static final long LEAST = 1 << 16;
 
   private final long mostBytes;
   private final Runnable atClose;
@@ -31,19 +30,28 @@ public final class Spares implements AutoCloseable {
     Storage best = null;
     for (Storage storage : unused) {
       long size = storage.sizeBytes();
-      boolean fits = size >= bytes && size <= bytes + bytes / 4 + GRAIN;
+      boolean fits = size >= bytes && size <= bytes + bytes / 4 + LEAST;
       if (fits && (best == null || size <= best.sizeBytes())) {
         best = storage;
       }
     }
     if (best == null) {
-      best = Storage.allocate((bytes + GRAIN - 1) / GRAIN * GRAIN);
+      best = Storage.allocate(rounded(bytes));
     } else {
       unused.remove(best);
       unusedBytes -= best.sizeBytes();
     }
     lent.add(best);
     return best;
+  }
+
+  /**
+   * Rounds up by at most an eighth, to eighths of a power of two, so that results a few rows apart
+   * can take each other's place.
+   */
+  private static long rounded(long bytes) {
+    long grain = Math.max(LEAST, Long.highestOneBit(Math.max(1, bytes)) / 8);
+    return (bytes + grain - 1) / grain * grain;
   }
 
   /** Takes memory back; returns false when it is not from here. */
