@@ -413,6 +413,15 @@ ESP_EXPORT esp_status esp_hessian(esp_context* ctx, int64_t n, int64_t first, in
 // come to exist. NUMERICAL when a pivot is not positive: *pivot = its index, h is then undefined.
 ESP_EXPORT esp_status esp_cholesky_reversed(esp_context* ctx, int64_t n, double* h,
                                             int64_t* pivot) ESP_NOEXCEPT;
+// c [k, k] += sum over t of (reference_t - x_t) x_t^T, k x k outer products of rows of fp32 [rows,
+// k] with ld; sums over at most 512 rows in fp32, those in fp64.
+ESP_EXPORT esp_status esp_cross_gram(esp_context* ctx, int64_t rows, int64_t k, const float* x,
+                                     const float* reference, int64_t ld, double* c) ESP_NOEXCEPT;
+// x [n, n] fp32 = scale * c h^-1 for c [n, n] and h = U U^T in processing order, U of
+// esp_cholesky_reversed; columns of c and x are channels, order[i] is the one processed i-th, NULL
+// for left to right.
+ESP_EXPORT esp_status esp_divide(esp_context* ctx, int64_t n, const double* u, const int32_t* order,
+                                 double scale, const double* c, float* x) ESP_NOEXCEPT;
 // GPTQ (arXiv 2210.17323) column by column, left-looking, from U of esp_cholesky_reversed. See
 // kernels/reference/gptq.cpp.
 //  w [rows, cols] ld = cols: weights in processing order; on return the dequantized result

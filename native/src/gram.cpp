@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Gram matrix and quadratic form: both are sums over pairs of columns of x^T x, taken strip by
-// strip. A step of rows is first copied into strips of 16 columns, once, and then every pair of
-// strips on or above the diagonal is multiplied: half the work, each operand read where it lies
-// together. Tiles of fixed borders: the bits do not depend on the number of threads.
+// Gram matrix, its like for two matrices, and quadratic form: all are sums over pairs of columns,
+// taken strip by strip. A step of rows is first copied into strips of 16 columns, once, and then
+// every pair of strips is multiplied, those on or above the diagonal where that is all: each
+// operand read where it lies together. Tiles of fixed borders: the bits do not depend on the number
+// of threads.
 #include <string.h>
 
 #include "internal.h"
@@ -94,6 +95,24 @@ esp_status each_pair(const char* op, esp_context* ctx, int64_t rows, int64_t k, 
   return ESP_OK;
 }
 
+// h += a^T b for the cell of strips i and j of h [k, k].
+void add_cell(outer_f32_kernel* product, int64_t depth, const float* a, const float* b, int64_t k,
+              int64_t i, int64_t j, double* h) {
+  double* const to = h + i * outer_width * k + j * outer_width;
+  const int64_t height = min_of(outer_width, k - i * outer_width);
+  const int64_t width = min_of(outer_width, k - j * outer_width);
+  if (height == outer_width && width == outer_width) {
+    product(depth, a, b, to, k);
+    return;
+  }
+  double edge[cells] = {};
+  for (int64_t r = 0; r < height; r++)
+    memcpy(edge + r * outer_width, to + r * k, static_cast<size_t>(width) * sizeof(double));
+  product(depth, a, b, edge, outer_width);
+  for (int64_t r = 0; r < height; r++)
+    memcpy(to + r * k, edge + r * outer_width, static_cast<size_t>(width) * sizeof(double));
+}
+
 // At most 256 partial sums over rows, added in order.
 esp_status sum_of_squares(esp_context* ctx, int64_t rows, int64_t k, const operand& from,
                           double* value) {
@@ -136,23 +155,51 @@ esp_status esp_gram(esp_context* ctx, int64_t rows, int64_t k, esp_dtype dtype, 
   float* const strips = static_cast<float*>(scratch(ctx, 0, bytes));
   if (strips == nullptr) return fail(ESP_OUT_OF_MEMORY, "gram: no memory for the rows");
   outer_f32_kernel* const product = ESP_KERNEL(ctx, outer_f32);
-  return each_pair(
-      "gram", ctx, rows, k, operand{x, ldx, dtype, nullptr}, strips,
-      [&](int64_t, const float* a, const float* b, int64_t depth, int64_t i, int64_t j) {
-        double* const to = h + i * outer_width * k + j * outer_width;
-        const int64_t height = min_of(outer_width, k - i * outer_width);
-        const int64_t width = min_of(outer_width, k - j * outer_width);
-        if (height == outer_width && width == outer_width) {
-          product(depth, a, b, to, k);
-          return;
-        }
-        double edge[cells] = {};
-        for (int64_t r = 0; r < height; r++)
-          memcpy(edge + r * outer_width, to + r * k, static_cast<size_t>(width) * sizeof(double));
-        product(depth, a, b, edge, outer_width);
-        for (int64_t r = 0; r < height; r++)
-          memcpy(to + r * k, edge + r * outer_width, static_cast<size_t>(width) * sizeof(double));
-      });
+  return each_pair("gram", ctx, rows, k, operand{x, ldx, dtype, nullptr}, strips,
+                   [&](int64_t, const float* a, const float* b, int64_t depth, int64_t i,
+                       int64_t j) { add_cell(product, depth, a, b, k, i, j, h); });
+}
+
+esp_status esp_cross_gram(esp_context* ctx, int64_t rows, int64_t k, const float* x,
+                          const float* reference, int64_t ld, double* c) noexcept {
+  using namespace esp;
+  const char* const op = "cross_gram";
+  ESP_REQUIRE(op, ctx != nullptr, "a context", ctx != nullptr);
+  ESP_REQUIRE(op, rows >= 0, "tokens >= 0", rows);
+  ESP_REQUIRE(op, k >= 0, "k >= 0", k);
+  if (rows == 0 || k == 0) return ESP_OK;
+  ESP_REQUIRE(op, ld >= k, "ld >= k", ld);
+  ESP_REQUIRE(op, x != nullptr, "an address", x != nullptr);
+  ESP_REQUIRE(op, reference != nullptr, "an address", reference != nullptr);
+  ESP_REQUIRE(op, c != nullptr, "an address", c != nullptr);
+  const int64_t count = ceil_div(k, outer_width);
+  const int64_t side = ceil_div(count, tile);
+  float* const gaps =
+      static_cast<float*>(scratch(ctx, 0, 2 * count * strip * static_cast<int64_t>(sizeof(float))));
+  if (gaps == nullptr) return fail(ESP_OUT_OF_MEMORY, "cross_gram: no memory for the rows");
+  float* const strips = gaps + count * strip;
+  outer_f32_kernel* const product = ESP_KERNEL(ctx, outer_f32);
+  for (int64_t first = 0; first < rows; first += step) {
+    if (cancelled(ctx)) return fail(ESP_CANCELLED, "%s: cancelled", op);
+    const int64_t depth = min_of(step, rows - first);
+    esp_status status = parallel_tiles(ctx, side, [&](int64_t t, int32_t) -> esp_status {
+      const int64_t end = min_of(count, (t + 1) * tile);
+      fill_strips(operand{reference, ld, ESP_F32, x}, t * tile, end, k, first, depth, gaps);
+      fill_strips(operand{x, ld, ESP_F32, nullptr}, t * tile, end, k, first, depth, strips);
+      return ESP_OK;
+    });
+    if (status != ESP_OK) return status;
+    status = parallel_tiles(ctx, side * side, [&](int64_t t, int32_t) -> esp_status {
+      const int64_t top = t / side * tile, left = t % side * tile;
+      for (int64_t i = top; i < min_of(count, top + tile); i++) {
+        for (int64_t j = left; j < min_of(count, left + tile); j++)
+          add_cell(product, depth, gaps + i * strip, strips + j * strip, k, i, j, c);
+      }
+      return ESP_OK;
+    });
+    if (status != ESP_OK) return status;
+  }
+  return ESP_OK;
 }
 
 // tr(D H D^T) = sum over i, j of H_ij (D^T D)_ij: the Gram matrix of D, of which no cell is kept.

@@ -113,6 +113,93 @@ CASE(gram_of_bf16_is_gram_of_its_values) {
   }
 }
 
+CASE(cross_gram_adds_the_products_with_the_gap) {
+  for (int64_t k : {1, 5, 16, 129, 172}) {
+    for (int64_t tokens : {1, 255, 513}) {
+      const int64_t ld = k + tokens % 3;
+      buffer<float> x((tokens - 1) * ld + k), reference((tokens - 1) * ld + k);
+      fill(x, inputs::heavy_tailed, static_cast<uint64_t>(k));
+      fill(reference, inputs::heavy_tailed, static_cast<uint64_t>(k) + 1);
+      buffer<double> c(k * k);
+      same_bytes(
+          "cross_gram", k * k,
+          [&](esp_context* ctx, double* out) {
+            for (int64_t i = 0; i < k; i++) out[i * k + (i + 1) % k] = 2.5;
+            expect_status(ESP_OK, esp_cross_gram(ctx, tokens, k, x, reference, ld, out),
+                          "cross_gram");
+          },
+          c);
+      int64_t wrong = 0;
+      for (int64_t i = 0; i < k; i++) {
+        for (int64_t j = 0; j < k; j++) {
+          long double sum = j == (i + 1) % k ? 2.5L : 0.0L, size = sum;
+          for (int64_t t = 0; t < tokens; t++) {
+            const float gap = reference[t * ld + i] - x[t * ld + i];
+            const long double product =
+                static_cast<long double>(gap) * static_cast<long double>(x[t * ld + j]);
+            sum += product;
+            size += fabsl(product);
+          }
+          wrong +=
+              !(fabsl(c[i * k + j] - sum) <=
+                static_cast<long double>(std::min<int64_t>(tokens, 256) + 1) * 0x1p-24L * size);
+        }
+      }
+      expect(wrong == 0, "k=%lld tokens=%lld: %lld wrong", static_cast<long long>(k),
+             static_cast<long long>(tokens), static_cast<long long>(wrong));
+    }
+  }
+}
+
+// The quotient times the matrix is the dividend again, in whatever order columns are processed.
+CASE(divide_undoes_a_product) {
+  for (int64_t n : {1, 5, 63, 64, 65, 130}) {
+    for (bool ordered : {false, true}) {
+      buffer<double> h(n * n), u(n * n), c(n * n);
+      buffer<int32_t> order(n);
+      generator g(static_cast<uint64_t>(n));
+      positive_definite(n, h, 21);
+      for (int64_t i = 0; i < n; i++) order[i] = static_cast<int32_t>((i * 3 + 2) % n);
+      if (n % 3 == 0) {
+        for (int64_t i = 0; i < n; i++) order[i] = static_cast<int32_t>(n - 1 - i);
+      }
+      for (int64_t i = 0; i < n; i++) {
+        for (int64_t j = 0; j < n; j++) {
+          u[i * n + j] = ordered ? h[order[i] * n + order[j]] : h[i * n + j];
+          c[i * n + j] = g.uniform(-1, 1);
+        }
+      }
+      int64_t pivot = 0;
+      expect_status(ESP_OK, esp_cholesky_reversed(context(), n, u, &pivot), "cholesky");
+      buffer<float> x(n * n);
+      for (int32_t threads = 1; threads <= 3; threads++) {
+        buffer<float> again(n * n);
+        expect_status(
+            ESP_OK,
+            esp_divide(context(threads), n, u, ordered ? order.data() : nullptr, 0.5, c, again),
+            "divide");
+        if (threads == 1) memcpy(x.data(), again.data(), static_cast<size_t>(x.bytes()));
+        expect(memcmp(x.data(), again.data(), static_cast<size_t>(x.bytes())) == 0,
+               "n=%lld: %d threads give other bytes", static_cast<long long>(n), threads);
+      }
+      double worst = 0;
+      for (int64_t i = 0; i < n; i++) {
+        for (int64_t j = 0; j < n; j++) {
+          double sum = 0, size = 1e-30;
+          for (int64_t p = 0; p < n; p++) {
+            sum += static_cast<double>(x[i * n + p]) * h[p * n + j];
+            size += fabs(static_cast<double>(x[i * n + p]) * h[p * n + j]);
+          }
+          worst = std::max(worst, fabs(sum - 0.5 * c[i * n + j]) / size);
+        }
+      }
+      // Every entry of x is rounded to fp32 once.
+      expect(worst <= 0x1p-23, "n=%lld ordered=%d: off by %g of the sum of sizes",
+             static_cast<long long>(n), ordered, worst);
+    }
+  }
+}
+
 CASE(outer_products_give_the_bits_of_the_reference) {
   for (int64_t k : {1, 16, 40, 130}) {
     for (int64_t tokens : {1, 255, 257, 520}) {

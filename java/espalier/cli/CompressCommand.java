@@ -133,8 +133,8 @@ final class CompressCommand implements Callable<Integer> {
       paramLabel = "NAMES",
       description = {
         "compressed-tensors, gptq, gptq_v2, dense: values in plain tensors, zeros in place;",
-        "sparse: our compact form without the zeros, which alone needs no recipe",
-        "(default: the recipe's espalier.formats, else compressed-tensors).",
+        "or sparse: our compact form without the zeros, which alone needs no recipe (default:",
+        "the recipe's espalier.formats, else compressed-tensors).",
         "Several with commas between them come from one solve and lie in OUT/NAME."
       })
   private String format;

@@ -29,6 +29,8 @@ import java.util.stream.Collectors;
  * @param quantization quantization_config, or null
  * @param files weight files
  * @param tensors every tensor, file by file
+ * @param parameters weights of the model, those behind codes and zeros that are left out included;
+ *     stored elements where it was not opened
  * @param tokenizer tokens the tokenizer knows, −1 when there is none or it was not opened
  * @param contextLength tokens the model takes, −1 when it was not opened
  * @param stopTokens ids that end a text
@@ -42,6 +44,7 @@ record Inspection(
     JsonNode quantization,
     List<Path> files,
     List<TensorSpec> tensors,
+    long parameters,
     int tokenizer,
     long contextLength,
     List<Integer> stopTokens,
@@ -94,6 +97,7 @@ record Inspection(
         config == null ? null : config.get("quantization_config"),
         checkpoint.weightFiles(),
         tensors,
+        tensors.stream().mapToLong(tensor -> tensor.shape().elements()).sum(),
         -1,
         -1,
         List.of(),
@@ -125,6 +129,7 @@ record Inspection(
           quantization,
           files,
           tensors,
+          opened.model().codecs().parameters(),
           opened.tokenizer() == null ? -1 : opened.tokenizer().vocabularySize(),
           opened.model().contextLength(),
           opened.model().stopTokens(),
@@ -141,6 +146,7 @@ record Inspection(
           quantization,
           files,
           tensors,
+          parameters,
           tokenizer,
           contextLength,
           stopTokens,
@@ -155,13 +161,6 @@ record Inspection(
     return tensors.stream()
         .map(TensorSpec::name)
         .anyMatch(name -> name.endsWith(".bitmask") || name.endsWith(".positions"));
-  }
-
-  /**
-   * Returns the number of stored elements; packed codes count as the integers they are stored in.
-   */
-  long parameters() {
-    return tensors.stream().mapToLong(tensor -> tensor.shape().elements()).sum();
   }
 
   long sizeBytes() {
@@ -186,7 +185,7 @@ record Inspection(
     if (!problem.isEmpty()) {
       object.put("problem", problem);
     }
-    object.put("parameters", parameters()).put("size_bytes", sizeBytes());
+    object.put("parameters", parameters).put("size_bytes", sizeBytes());
     ObjectNode types = object.putObject("dtypes");
     byType().forEach((type, count) -> types.put(type.name(), count));
     object.set("quantization", quantization);
@@ -218,7 +217,7 @@ record Inspection(
     if (config != null) {
       config.properties().forEach(entry -> row(out, entry.getKey(), entry.getValue().toString()));
     }
-    row(out, "parameters", String.format("%,d", parameters()));
+    row(out, "parameters", String.format("%,d", parameters));
     row(out, "bytes", String.format("%,d in %d files", sizeBytes(), files.size()));
     byType().forEach((type, count) -> row(out, "  " + type, String.format("%,d", count)));
     if (quantization != null) {

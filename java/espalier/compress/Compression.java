@@ -117,17 +117,19 @@ public final class Compression implements AutoCloseable {
     }
     try (Witness witness =
         witnessIds == null ? null : new Witness(context, ops, model, witnessIds)) {
-      restore(journal, witness);
-      try (Samples samples = calibrates && journal.finished() < stages ? samples(texts) : null) {
+      boolean measures = calibrates && journal.finished() < stages;
+      try (Samples samples = measures ? samples(texts) : null;
+          Samples dense = measures && plan.followsDense() ? samples(texts) : null) {
+        restore(journal, witness, dense);
         if (samples != null && journal.finished() > 0) {
           journal.restore(samples);
         }
         for (int i = journal.finished(); i < model.blocks().size(); i++) {
-          compress(model.blocks().get(i), samples, witness, sink);
+          compress(model.blocks().get(i), samples, dense, witness, sink);
           journal.finish(i + 1 < stages ? samples : null);
         }
         if (!model.tied() && (!headIsStage() || journal.finished() < stages)) {
-          compressHead(samples, sink);
+          compressHead(samples, dense, sink);
           if (headIsStage()) {
             journal.finish(null);
           }
@@ -155,12 +157,19 @@ public final class Compression implements AutoCloseable {
   /**
    * Puts the linears of finished stages into the model, as they were computed; where blocks do not
    * stay, only until the witness has passed.
+   *
+   * @param dense texts that pass through the stored linears; null for none
    */
-  private void restore(Journal journal, Witness witness) {
+  private void restore(Journal journal, Witness witness, Samples dense) {
     int blocks = Math.min(journal.finished(), model.blocks().size());
     for (Block block : model.blocks().subList(0, blocks)) {
       Map<String, Linear> stored = Map.copyOf(block.linears());
       int kept = owned.size();
+      if (dense != null) {
+        dense.begin(block);
+        block.steps().forEach(dense::advance);
+        Windows.forget(block);
+      }
       for (String name : List.copyOf(block.linears().keySet())) {
         restored(journal, name, block.linears().get(name)).ifPresent(r -> block.swap(name, r));
       }
@@ -192,12 +201,15 @@ public final class Compression implements AutoCloseable {
     }
   }
 
-  private void compress(Block block, Samples samples, Witness witness, Sink sink) {
+  private void compress(Block block, Samples samples, Samples dense, Witness witness, Sink sink) {
     Map<String, Linear> stored = Map.copyOf(block.linears());
     int kept = owned.size();
     String first = block.linears().keySet().iterator().next();
     if (samples != null) {
       report.timings().run(Phase.FORWARD, first, () -> samples.begin(block));
+    }
+    if (dense != null) {
+      report.timings().run(Phase.FORWARD, first, () -> dense.begin(block));
     }
     if (witness != null) {
       witness.begin(block);
@@ -208,8 +220,11 @@ public final class Compression implements AutoCloseable {
             samples != null && wants(step)
                 ? report
                     .timings()
-                    .get(Phase.HESSIAN, first, () -> samples.measure(wantsHessian(step)))
+                    .get(Phase.HESSIAN, first, () -> measure(samples, dense, wantsHessian(step)))
                 : null;
+        if (dense != null) {
+          report.timings().run(Phase.FORWARD, first, () -> dense.advance(step));
+        }
         compress(block, step, statistics, sink);
       }
       if (samples != null) {
@@ -239,6 +254,10 @@ public final class Compression implements AutoCloseable {
   /** Receives each compressed linear once it is final, for instance to write it. */
   public interface Sink {
     void accept(String name, Linear linear);
+  }
+
+  private static Statistics measure(Samples samples, Samples dense, boolean hessian) {
+    return dense != null && hessian ? samples.measure(dense) : samples.measure(hessian);
   }
 
   private boolean wants(Step step) {
@@ -286,25 +305,26 @@ public final class Compression implements AutoCloseable {
     report.timings().run(Phase.WRITE, name, () -> sink.accept(name, kept.linear()));
   }
 
-  private void compressHead(Samples samples, Sink sink) {
+  private void compressHead(Samples samples, Samples dense, Sink sink) {
     PlannedLinear planned = plan.of(Plan.HEAD);
     try (Context.Scope scope = context.scope()) {
       Statistics statistics = null;
       if (samples != null && planned.isCompressed() && planned.method().needsStatistics()) {
         statistics =
-            planned.method().needsHessian()
-                ? new Statistics(context, planned.in())
-                : Statistics.ofDiagonal(context, planned.in());
-        Statistics target = statistics;
-        report
-            .timings()
-            .run(
-                Phase.HESSIAN,
-                Plan.HEAD,
-                () -> samples.forEachResidual(hidden -> target.add(model.headInput(ops, hidden))));
+            report
+                .timings()
+                .get(Phase.HESSIAN, Plan.HEAD, () -> measureHead(samples, dense, planned));
       }
       finish(solve(planned, model.head(), statistics), model::swapHead, sink);
     }
+  }
+
+  private Statistics measureHead(Samples samples, Samples dense, PlannedLinear planned) {
+    samples.normalize(model);
+    if (dense != null) {
+      dense.normalize(model);
+    }
+    return measure(samples, dense, planned.method().needsHessian());
   }
 
   /**
@@ -330,6 +350,7 @@ public final class Compression implements AutoCloseable {
     PlannedLinear planned = written.with(method.onto(linear, context));
     if (statistics != null) {
       planned.method().prepare(statistics);
+      statistics.settleTarget();
     }
     try (Context.Scope scope = context.scope()) {
       LinearResult result = panels(planned, linear, statistics).solve(panelRows());

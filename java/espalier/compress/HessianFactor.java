@@ -34,7 +34,7 @@ record HessianFactor(Tensor upper, int[] order, double damping, boolean actOrder
   static HessianFactor of(
       Context context, Statistics statistics, double damping, boolean actOrder) {
     int width = Math.toIntExact(statistics.width());
-    double scale = 2.0 / Math.max(1, statistics.tokens());
+    double scale = scale(statistics.tokens());
     double[] diagonal = new double[width];
     double mean = 0;
     for (int i = 0; i < width; i++) {
@@ -65,6 +65,11 @@ record HessianFactor(Tensor upper, int[] order, double damping, boolean actOrder
             + width
             + ")",
         "Look for infinite activations, use more calibration text, or raise dampening_frac.");
+  }
+
+  /** Returns what sums over so many tokens are multiplied by. */
+  static double scale(long tokens) {
+    return 2.0 / Math.max(1, tokens);
   }
 
   /** Returns what a user should know of the damping that was needed. */

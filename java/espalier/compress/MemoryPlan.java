@@ -103,15 +103,17 @@ public final class MemoryPlan {
   public static MemoryPlan of(
       Model model, Plan plan, Workload work, int threads, OptionalLong budget) {
     long base = Resident.bytes() + GROWTH + threads * THREAD_BYTES;
-    return above(base + scratch(threads, widest(model)), model, plan, work, budget);
+    long scratch = scratch(threads, widest(model), plan.followsDense());
+    return above(base + scratch, model, plan, work, budget);
   }
 
   /**
-   * Scratch of a context, bytes: of one worker 512 rows of x in fp32 (Σxxᵀ), of every other one 256
-   * rows of differences and 128 columns of the factor (the column solver).
+   * Scratch of a context, bytes: of one worker 512 rows of x in fp32 (Σxxᵀ), and as many of the
+   * dense model where that is followed; of every other one 256 rows of differences and 128 columns
+   * of the factor (the column solver).
    */
-  private static long scratch(int threads, long widest) {
-    return widest * Float.BYTES * (512 + (threads - 1) * (256L + 128L));
+  private static long scratch(int threads, long widest, boolean follows) {
+    return widest * Float.BYTES * ((follows ? 1024 : 512) + (threads - 1) * (256L + 128L));
   }
 
   /** Plans above so many bytes that are resident whatever the run does. */
@@ -189,7 +191,7 @@ public final class MemoryPlan {
         return false;
       }
     }
-    return plan.needsCalibration() && !plan.dense();
+    return plan.needsCalibration() && !plan.dense() && !plan.followsDense();
   }
 
   /** Returns the bytes of temporary files. */
@@ -246,7 +248,9 @@ public final class MemoryPlan {
         boolean solved = wants(step);
         long here = base + states + finished + kept;
         if (solved) {
-          peaks.add(new Peak(here + gram(in) + textBytes(in), "the Hessian of " + first(step)));
+          peaks.add(
+              new Peak(
+                  here + gram(in) + cross(in) + textBytes(in), "the Hessian of " + first(step)));
         }
         for (String name : step.linears()) {
           PlannedLinear planned = plan.of(name);
@@ -289,7 +293,9 @@ public final class MemoryPlan {
               base
                   + here
                   + resultBytes(head)
-                  + (solved ? gram(head.in()) + factors(head) * gram(head.in()) : 0)
+                  + (solved
+                      ? gram(head.in()) + cross(head.in()) + factors(head) * gram(head.in())
+                      : 0)
                   + solveBytes(head, model.head()),
               "solving " + Plan.HEAD));
     }
@@ -313,10 +319,16 @@ public final class MemoryPlan {
     return in * in * Double.BYTES / 2 + in * Math.min(PAGE, in * Double.BYTES / 2);
   }
 
+  /** The sums beside the dense model's in fp64, and the correction in fp32 that comes of them. */
+  private long cross(long in) {
+    return plan.followsDense() ? in * in * (Double.BYTES + Float.BYTES) : 0;
+  }
+
   /** Both, or one and the band of the other that is on its way to or from its file. */
   private long square(PlannedLinear planned) {
     long in = planned.in();
     return gram(in)
+        + cross(in)
         + (laysAside(in) ? Triangle.BAND * in * Double.BYTES : factors(planned) * gram(in));
   }
 
@@ -335,7 +347,8 @@ public final class MemoryPlan {
     long weights = rows(planned) * planned.in();
     boolean turned = linear instanceof Dense dense && dense.inOut();
     long wide = turned ? 2 * planned.out() * planned.in() * Float.BYTES : 0;
-    long solve = weights * (SOLVE_BYTES + (long) linear.bitsPerWeight() / Byte.SIZE) + wide;
+    long each = SOLVE_BYTES + (plan.followsDense() ? Float.BYTES : 0);
+    long solve = weights * (each + (long) linear.bitsPerWeight() / Byte.SIZE) + wide;
     boolean compacted = plan.sparse(planned.name()).isPresent();
     return compacted ? Math.max(solve, planned.out() * planned.in() * COMPACTION_BYTES) : solve;
   }
@@ -359,7 +372,10 @@ public final class MemoryPlan {
 
   /** Residuals and the widest input of all texts. */
   private long allStates() {
-    return work.tokens() * stateBytes() * (model.config().hiddenSize() + widest(model));
+    return (plan.followsDense() ? 2 : 1)
+        * work.tokens()
+        * stateBytes()
+        * (model.config().hiddenSize() + widest(model));
   }
 
   private static long widest(Model model) {
@@ -375,9 +391,9 @@ public final class MemoryPlan {
     return Math.min(work.tokens(), Math.max(work.longest(), Batches.mostTokens(model)));
   }
 
-  /** One batch at a linear's input, in F32 and as it is kept. */
+  /** One batch at a linear's input, in F32 and as it is kept, and the dense model's beside it. */
   private long textBytes(long in) {
-    return together() * in * (Float.BYTES + stateBytes());
+    return (plan.followsDense() ? 2 : 1) * together() * in * (Float.BYTES + stateBytes());
   }
 
   /** One batch on its way through a step: every operand and result, and the weights it reads. */
@@ -390,7 +406,7 @@ public final class MemoryPlan {
       out += linear.outFeatures();
       PlannedLinear planned = plan.of(name);
       weights +=
-          planned.isCompressed()
+          planned.isCompressed() && !plan.followsDense()
               ? 0 // counted as kept
               : (long) (linear.bitsPerWeight() * planned.out() * planned.in() / Byte.SIZE);
     }

@@ -32,14 +32,14 @@ record Panels(
   /** Returns the result for panels of {@code rows} rows; 0 solves the whole at once. */
   LinearResult solve(long rows) {
     if (rows == 0 || rows >= planned.out() || !planned.method().rowsApart()) {
-      return apply(linear.weight(context), linear.bias());
+      return apply(target(linear.weight(context)), linear.bias());
     }
     Tensor whole = turned() ? linear.weight(context) : null;
     Gathered gathered = new Gathered();
     for (long from = 0; from < planned.out(); from += rows) {
       long to = Math.min(planned.out(), from + rows);
       try (Context.Scope scope = context.scope()) {
-        Tensor weight = turned() ? whole.rows(from, to) : panel(from, to).weight(context);
+        Tensor weight = target(turned() ? whole.rows(from, to) : panel(from, to).weight(context));
         LinearResult result = apply(weight, null);
         gathered.add(from, result, LayerError.energy(context, weight, statistics), scope);
       }
@@ -91,6 +91,10 @@ record Panels(
         whole.groupIndex(),
         whole.scaleType(),
         null);
+  }
+
+  private Tensor target(Tensor weight) {
+    return statistics == null ? weight : statistics.target(weight);
   }
 
   /** A matrix stored [in, out] has no rows to take before it is turned. */

@@ -43,6 +43,7 @@ public final class Plan {
   private final List<OutputFormat> formats;
   private final String recipeText;
   private final Map<String, SparseLayout> sparse;
+  private final boolean followsDense;
 
   private Plan(
       Map<String, PlannedLinear> linears,
@@ -52,7 +53,8 @@ public final class Plan {
       List<Event> events,
       List<OutputFormat> formats,
       String recipeText,
-      Map<String, SparseLayout> sparse) {
+      Map<String, SparseLayout> sparse,
+      boolean followsDense) {
     this.linears = linears;
     this.targets = targets;
     this.spellings = spellings;
@@ -61,6 +63,7 @@ public final class Plan {
     this.formats = formats;
     this.recipeText = recipeText;
     this.sparse = sparse;
+    this.followsDense = followsDense;
   }
 
   /**
@@ -143,7 +146,8 @@ public final class Plan {
             List.copyOf(events),
             List.copyOf(formats),
             recipeText,
-            sparse);
+            sparse,
+            recipe.extension().followDense());
     plan.refuseMisfits(model);
     return plan;
   }
@@ -453,6 +457,16 @@ public final class Plan {
   public boolean needsCalibration() {
     return linears.values().stream()
         .anyMatch(planned -> planned.isCompressed() && planned.method().needsStatistics());
+  }
+
+  /**
+   * Returns whether linears that are solved with a Hessian are solved for what the dense model's
+   * gave, see {@link Statistics#target}.
+   */
+  boolean followsDense() {
+    return followsDense
+        && linears.values().stream()
+            .anyMatch(planned -> planned.isCompressed() && planned.method().needsHessian());
   }
 
   /** Returns whether any linear becomes codes. */

@@ -36,7 +36,7 @@ final class Samples implements AutoCloseable {
   private final DType kept;
   private final Listener listener;
   private final Path folder;
-  private final Spares spares; // null when the states are spilled
+  private final Spares spares; // null when the states are spilled, or somebody keeps memory already
   private final List<Eager> ops = new ArrayList<>(); // by batch
   private final List<Held> residuals = new ArrayList<>();
   private final List<Held> inputs = new ArrayList<>();
@@ -64,7 +64,7 @@ final class Samples implements AutoCloseable {
     this.context = context;
     this.listener = listener;
     this.kept = model.stateType() == DType.BF16 ? DType.BF16 : DType.F32;
-    this.spares = folder == null ? context.keepMemory(spareBytes) : null;
+    this.spares = folder == null && !context.keepsMemory() ? context.keepMemory(spareBytes) : null;
     for (List<int[]> batch : Batches.of(texts, Batches.mostTokens(model))) {
       try (Context.Scope scope = context.scope()) {
         residuals.add(hold(scope, embedded(ops, model, batch)));
@@ -128,6 +128,20 @@ final class Samples implements AutoCloseable {
     return statistics;
   }
 
+  /** Returns the same beside what the dense model reads there. */
+  Statistics measure(Samples dense) {
+    Statistics statistics = Statistics.following(context, inputs.get(0).tensor().dimension(1));
+    for (int i = 0; i < count(); i++) {
+      listener.checkCancelled();
+      try (Context.Scope scope = context.scope()) {
+        statistics.add(wide(inputs.get(i)), dense.wide(dense.inputs.get(i)));
+      }
+      inputs.get(i).tensor().forget();
+      dense.inputs.get(i).tensor().forget();
+    }
+    return statistics;
+  }
+
   /** Moves every batch through a step. */
   void advance(Step step) {
     for (int i = 0; i < count(); i++) {
@@ -139,14 +153,15 @@ final class Samples implements AutoCloseable {
     }
   }
 
-  /** Hands every batch's hidden states (after the last block) to {@code visitor}, widened. */
-  void forEachResidual(Consumer<Tensor> visitor) {
-    for (Held residual : residuals) {
+  /** Moves every batch from the last block to what the output head reads. */
+  void normalize(Model model) {
+    for (int i = 0; i < count(); i++) {
       listener.checkCancelled();
       try (Context.Scope scope = context.scope()) {
-        visitor.accept(wide(residual));
+        State given = new State(wide(residuals.get(i)), null);
+        Tensor read = model.headInput(ops.get(i), given.residual());
+        replace(scope, i, given, new State(given.residual(), read));
       }
-      residual.tensor().forget();
     }
   }
 

@@ -2,6 +2,8 @@
 package espalier.compress;
 
 import espalier.kernel.Convert;
+import espalier.kernel.Eager;
+import espalier.kernel.Elementwise;
 import espalier.kernel.LinearAlgebra;
 import espalier.kernel.Prune;
 import espalier.tensor.Context;
@@ -28,6 +30,8 @@ public final class Statistics {
   private final Context context;
   private final Tensor gram;
   private final Tensor squares;
+  private final Tensor cross; // Σ(r − x)xᵀ, r what the dense model reads here; null without it
+  private Tensor correction; // cross · H⁻¹, null until settled
   private long tokens;
   private Channels channels; // null until asked for since the last rows
   private Triangle aside; // null while gram holds the sums
@@ -47,19 +51,74 @@ public final class Statistics {
 
   /** Takes over a gram matrix F64 [width, width] (upper triangle) that was summed elsewhere. */
   public Statistics(Context context, Tensor gram, long tokens) {
-    this(context, gram, null, tokens);
+    this(context, gram, null, null, tokens);
   }
 
-  private Statistics(Context context, Tensor gram, Tensor squares, long tokens) {
+  private Statistics(Context context, Tensor gram, Tensor squares, Tensor cross, long tokens) {
     this.context = context;
     this.gram = gram;
     this.squares = squares;
+    this.cross = cross;
     this.tokens = tokens;
   }
 
   /** Starts with no tokens and measures the diagonal of Σxxᵀ alone, in F64. */
   public static Statistics ofDiagonal(Context context, long width) {
-    return new Statistics(context, null, context.allocate(DType.F64, width), 0);
+    return new Statistics(context, null, context.allocate(DType.F64, width), null, 0);
+  }
+
+  /** Starts with no tokens; rows come with those that the dense model has in their place. */
+  public static Statistics following(Context context, long width) {
+    return new Statistics(
+        context, context.triangle(width), null, context.allocate(DType.F64, width, width), 0);
+  }
+
+  /**
+   * Adds rows of a model that is partly compressed, beside those of the dense one.
+   *
+   * @param x F32 [tokens, width]
+   * @param dense of the same shape: the same tokens at the same place of the dense model
+   */
+  public void add(Tensor x, Tensor dense) {
+    add(x);
+    LinearAlgebra.crossGram(context, x, dense, cross);
+    correction = null;
+  }
+
+  /**
+   * Makes {@link #target} ready, from the factor that the first linear asked for; its tensor lies
+   * in the context's current scope, as the factors do.
+   */
+  void settleTarget() {
+    if (cross == null || correction != null) {
+      return;
+    }
+    HessianFactor factor = factors.isEmpty() ? factor(Gptq.DEFAULT_DAMPING, false) : factors.get(0);
+    Tensor order =
+        factor.order() == null ? null : context.ints(factor.order(), factor.order().length);
+    correction =
+        LinearAlgebra.divide(context, factor.upper(), order, HessianFactor.scale(tokens), cross);
+  }
+
+  /**
+   * Returns what a linear with these weights F32 [out, width] is to be solved for. With rows of the
+   * dense model that is the least-squares fit to what it computes from inputs R of its own,
+   *
+   * <pre>
+   * min over T of |W R − T X|² + λ|T − W|²   at   T = W + W · Σ(r − x)xᵀ · (Σxxᵀ + λI)⁻¹
+   * </pre>
+   *
+   * and any Q is as far from W R as Q X from T X, up to a constant: solvers need not know. So every
+   * linear makes up for the error that reaches it (the idea of GPTAQ, arXiv 2504.02692, there
+   * inside the column loop). Without such rows W itself; else in the context's current scope.
+   */
+  Tensor target(Tensor weight) {
+    if (cross == null) {
+      return weight;
+    }
+    Tensor target = new Eager(context).dense(weight, correction, true, null);
+    Elementwise.add(context, weight, target, target);
+    return target;
   }
 
   /** Adds the rows of x F32 or BF16 [tokens, width]. */

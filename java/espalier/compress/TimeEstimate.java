@@ -33,7 +33,7 @@ public record TimeEstimate(Map<String, Double> seconds) {
           wants |= sum.solve(planned);
         }
         if (wants) {
-          sum.hessian(work.tokens(), in);
+          sum.hessian(work.tokens(), in, plan.followsDense());
         }
       }
     }
@@ -45,8 +45,9 @@ public record TimeEstimate(Map<String, Double> seconds) {
             * model.config().queryWidth()
             * model.config().layers()
             / machine.denseFlops();
+    sum.forward *= plan.followsDense() ? 2 : 1;
     if (!model.tied() && sum.solve(plan.of(Plan.HEAD))) {
-      sum.hessian(work.tokens(), model.head().inFeatures());
+      sum.hessian(work.tokens(), model.head().inFeatures(), plan.followsDense());
     }
     Map<String, Double> seconds = new LinkedHashMap<>();
     seconds.put("reading", sum.scan);
@@ -92,9 +93,14 @@ public record TimeEstimate(Map<String, Double> seconds) {
       return wants;
     }
 
-    void hessian(long tokens, long in) {
+    /**
+     * @param follows whether the whole of a second square is summed, and divided by the first
+     */
+    void hessian(long tokens, long in, boolean follows) {
       double square = (double) in * in;
-      hessians += tokens * square / machine.gramFlops() + square * in / 3 / machine.choleskyFlops();
+      hessians +=
+          (follows ? 3 : 1) * tokens * square / machine.gramFlops()
+              + (follows ? 7 : 1) * square * in / 3 / machine.choleskyFlops();
     }
   }
 }

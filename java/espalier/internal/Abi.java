@@ -444,6 +444,24 @@ public final class Abi {
       @Cast("const double*") long diagonal,
       @Cast("double*") long h);
 
+  public static native int esp_cross_gram(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long k,
+      @Cast("const float*") long x,
+      @Cast("const float*") long reference,
+      long ld,
+      @Cast("double*") long c);
+
+  public static native int esp_divide(
+      @Cast("esp_context*") long ctx,
+      long n,
+      @Cast("const double*") long u,
+      @Cast("const int32_t*") long order,
+      double scale,
+      @Cast("const double*") long c,
+      @Cast("float*") long x);
+
   public static native int esp_cholesky_reversed(
       @Cast("esp_context*") long ctx,
       long n,

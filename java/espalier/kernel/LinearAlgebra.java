@@ -147,6 +147,46 @@ public final class LinearAlgebra {
   }
 
   /**
+   * Adds Σ(r − x)xᵀ over the rows of x and r F32 [tokens, k] to c F64 [k, k].
+   *
+   * @param reference r, of the shape of x
+   */
+  public static void crossGram(Context context, Tensor x, Tensor reference, Tensor c) {
+    long k = matrix("x", x, DType.F32).dimension(1);
+    shaped("reference", reference, DType.F32, x.dimension(0), k);
+    shaped("c", c, DType.F64, k, k);
+    Native.check(
+        Abi.esp_cross_gram(
+            context.handle(), x.dimension(0), k, x.address(), reference.address(), k, c.address()));
+  }
+
+  /**
+   * Returns scale · c · (U·Uᵀ)⁻¹ as F32 [n, n] in the current scope; its columns and those of c are
+   * channels.
+   *
+   * @param factor U of {@link #choleskyReversed}, F64 [n, n] in processing order
+   * @param order I32 [n], the channel that is processed i-th, or null for left to right
+   * @param c F64 [n, n]
+   */
+  public static Tensor divide(
+      Context context, Tensor factor, Tensor order, double scale, Tensor c) {
+    long n = matrix("factor", factor, DType.F64).dimension(0);
+    shaped("factor", factor, DType.F64, n, n);
+    shaped("c", c, DType.F64, n, n);
+    Tensor result = context.allocate(DType.F32, n, n);
+    Native.check(
+        Abi.esp_divide(
+            context.handle(),
+            n,
+            factor.address(),
+            optional(order),
+            scale,
+            c.address(),
+            result.address()));
+    return result;
+  }
+
+  /**
    * GPTQ column by column; see {@code esp_gptq_solve} in espalier.h.
    *
    * @param weight F32 [rows, columns] in processing order; becomes the dequantized result

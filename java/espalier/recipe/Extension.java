@@ -16,19 +16,22 @@ import java.util.Map;
  * espalier:
  *   formats: [compressed-tensors, gptq]   # written from one solve
  *   bits: {"re:.*down_proj": 8}           # width of what these targets name, 2 to 8
+ *   follow_dense: true                    # solve for what the dense model's layers gave
  * </pre>
  *
  * @param formats output formats by name, none when the key is absent
  * @param bits target to bits, in file order; among several that match a linear the more specific
  *     wins, as among the targets of a modifier
+ * @param followDense whether linears are solved for what the dense model's gave on inputs of its
+ *     own, so that each makes up for the ones before it
  */
-public record Extension(List<String> formats, Map<String, Integer> bits) {
+public record Extension(List<String> formats, Map<String, Integer> bits, boolean followDense) {
   static final String KEY = "espalier";
   static final String FORMATS = KEY + ".formats";
   static final String BITS = KEY + ".bits";
 
   /** What a recipe without the key asks for. */
-  static final Extension NONE = new Extension(List.of(), Map.of());
+  static final Extension NONE = new Extension(List.of(), Map.of(), false);
 
   /** Copies both; the order of the targets is kept. */
   public Extension {
@@ -52,7 +55,8 @@ public record Extension(List<String> formats, Map<String, Integer> bits) {
       }
       widths.finish();
     }
+    boolean followDense = options.flag("follow_dense", false);
     options.finish();
-    return new Extension(formats, bits);
+    return new Extension(formats, bits, followDense);
   }
 }

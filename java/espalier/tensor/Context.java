@@ -126,6 +126,11 @@ public final class Context implements AutoCloseable {
     return spares;
   }
 
+  /** Returns whether {@link #keepMemory} is in force. */
+  public boolean keepsMemory() {
+    return spares != null;
+  }
+
   /** Frees a storage that was released from its scope, or keeps its memory. */
   public void retire(Storage storage) {
     if (spares == null || !spares.keep(storage)) {

@@ -102,7 +102,7 @@ final class DefaultsBench {
   }
 
   private static boolean isChoice(String argument) {
-    return argument.startsWith("gptq.");
+    return argument.contains(".") && !isReadme(argument);
   }
 
   private static boolean isReadme(String argument) {

@@ -32,6 +32,7 @@ import java.util.function.Function;
 final class QualityBench implements AutoCloseable {
   private static final int CALIBRATION_DOCUMENTS = 128;
   private static final int KL_DOCUMENTS = 50;
+  private static final String FOLLOW = ".follow";
 
   /** What a method left of a model. */
   record Figures(double perplexity, double kl, double top1) {}
@@ -153,8 +154,13 @@ final class QualityBench implements AutoCloseable {
   /**
    * Returns the recipe of a key such as gptq.b4.sym.g64.act or gptq.b3.asym.g64.act.mse; layers the
    * group does not divide go per channel. A joint solve may name its damping: joint.2of4…@0.01.
+   * With .follow at its end the key's linears are solved for what the dense model's gave.
    */
   private static String recipe(String key, Model model) {
+    if (key.endsWith(FOLLOW)) {
+      String plain = recipe(key.substring(0, key.length() - FOLLOW.length()), model);
+      return "espalier: {follow_dense: true}\n" + plain;
+    }
     int damping = key.indexOf('@');
     String[] parts = (damping < 0 ? key : key.substring(0, damping)).split("\\.");
     if (!parts[0].equals("rtn") && !parts[0].equals("gptq")) {

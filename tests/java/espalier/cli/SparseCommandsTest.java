@@ -116,6 +116,9 @@ class SparseCommandsTest {
     assertEquals(0.5, query.get("stored_share").doubleValue());
     assertEquals(9.0, query.get("bits_per_weight").doubleValue());
     assertFalse(query.has("density"));
+    assertEquals(
+        CommandRun.of("inspect", pairs.toString(), "--json").json().get("parameters"),
+        CommandRun.of("inspect", sparse, "--json").json().get("parameters"));
     for (String model : List.of(sparse, pairs.toString())) {
       JsonNode counted = linear(CommandRun.of("inspect", model, "--density", "--json").json());
       assertTrue(counted.get("density").doubleValue() <= 0.5, counted.toString());
