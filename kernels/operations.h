@@ -6,6 +6,7 @@
 #ifndef ESPALIER_OPERATIONS_H
 #define ESPALIER_OPERATIONS_H
 
+#include "gradient_operations.h"
 #include "int8_operations.h"
 #include "pruning_operations.h"
 #include "quantization_operations.h"

@@ -65,6 +65,7 @@ public final class CompressionJob {
   private Integer groupSize;
   private String sparsity;
   private String pruneMethod;
+  private Boolean followDense;
   private Path data;
   private int samples = DEFAULT_SAMPLES;
   private int maxLength = DEFAULT_MAX_LENGTH;
@@ -123,6 +124,16 @@ public final class CompressionJob {
    */
   public CompressionJob sparsity(String shareOrPattern) {
     sparsity = shareOrPattern;
+    return this;
+  }
+
+  /**
+   * Solves linears for what the dense model's gave, so that each makes up for those before it, or
+   * leaves that; without this call SparseGPT does and GPTQ alone does not. Costs a second pass of
+   * the texts, and memory for a square of a linear's inputs.
+   */
+  public CompressionJob followDense(boolean follow) {
+    followDense = follow;
     return this;
   }
 
@@ -329,8 +340,12 @@ public final class CompressionJob {
               + " 0.5.");
     }
     if (scheme != null) {
-      ShortForm form = ShortForm.of(scheme, method, groupSize, Modifiers.REGISTRY);
-      return new Source(form.recipe(), form.yaml());
+      return source(ShortForm.of(scheme, method, groupSize, Modifiers.REGISTRY));
+    }
+    if (followDense != null) {
+      throw EspalierException.usage(
+          "--follow-dense is given beside a recipe",
+          "Write espalier: {follow_dense: true} into the recipe.");
     }
     if (method != null || groupSize != null) {
       throw EspalierException.usage(
@@ -358,7 +373,12 @@ public final class CompressionJob {
           "--prune-method is given without --sparsity", "Say how much, such as --sparsity 0.5.");
     }
     PruneForm pruning = PruneForm.of(sparsity, pruneMethod);
-    ShortForm form = ShortForm.of(pruning, scheme, method, groupSize, Modifiers.REGISTRY);
+    return source(ShortForm.of(pruning, scheme, method, groupSize, Modifiers.REGISTRY));
+  }
+
+  private Source source(ShortForm standard) {
+    ShortForm form =
+        followDense == null ? standard : standard.followingDense(followDense, Modifiers.REGISTRY);
     return new Source(form.recipe(), form.yaml());
   }
 

@@ -53,6 +53,9 @@ inline f32s multiply(f32s a, f32s b) {
 inline f32s divide(f32s a, f32s b) {
   return _mm512_div_ps(a, b);
 }
+inline f32s square_root(f32s x) {
+  return _mm512_sqrt_ps(x);
+}
 inline f32s fma(f32s a, f32s b, f32s c) {
   return _mm512_fmadd_ps(a, b, c);
 }

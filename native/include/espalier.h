@@ -422,6 +422,10 @@ ESP_EXPORT esp_status esp_cross_gram(esp_context* ctx, int64_t rows, int64_t k, 
 // for left to right.
 ESP_EXPORT esp_status esp_divide(esp_context* ctx, int64_t n, const double* u, const int32_t* order,
                                  double scale, const double* c, float* x) ESP_NOEXCEPT;
+// y [rows, k] = w + w m for fp32 w [rows, k] and m [k, k], all ld = k, summed as by esp_cross_gram:
+// a row has the same bits whatever the others are. y is not w.
+ESP_EXPORT esp_status esp_add_product(esp_context* ctx, int64_t rows, int64_t k, const float* w,
+                                      const float* m, float* y) ESP_NOEXCEPT;
 // GPTQ (arXiv 2210.17323) column by column, left-looking, from U of esp_cholesky_reversed. See
 // kernels/reference/gptq.cpp.
 //  w [rows, cols] ld = cols: weights in processing order; on return the dequantized result
@@ -562,6 +566,107 @@ ESP_EXPORT esp_status esp_sparsegpt_solve(esp_context* ctx, int64_t rows, int64_
 // The memory that esp_sparsegpt_solve asks for; group 0 without codes.
 ESP_EXPORT int64_t esp_sparsegpt_work_bytes(int64_t rows, int64_t cols, int64_t group,
                                             int32_t fixed_groups) ESP_NOEXCEPT;
+
+// ---- training: gradients, losses with their gradients, optimisers
+// -----------------------------------------------------------------------------------------------
+
+// All tensors of this section are fp32 and contiguous unless said otherwise. A gradient d* is added
+// to what is there; one that nobody wants is NULL. Sums over tokens have one order for any number
+// of threads.
+
+// y[i] = 0.
+ESP_EXPORT esp_status esp_zero(esp_context* ctx, int64_t n, float* y) ESP_NOEXCEPT;
+// y[r, c] += x[r, c].
+ESP_EXPORT esp_status esp_accumulate(esp_context* ctx, int64_t rows, int64_t cols, const float* x,
+                                     int64_t ldx, float* y, int64_t ldy) ESP_NOEXCEPT;
+// y[i] += a[i] * b[i].
+ESP_EXPORT esp_status esp_multiply_add(esp_context* ctx, int64_t n, const float* a, const float* b,
+                                       float* y) ESP_NOEXCEPT;
+// Of y = silu(gate) * up.
+ESP_EXPORT esp_status esp_silu_mul_backward(esp_context* ctx, int64_t n, const float* gate,
+                                            const float* up, const float* dy, float* dgate,
+                                            float* dup) ESP_NOEXCEPT;
+// Of esp_activation, kinds as there; relu has the slope 0 at 0.
+ESP_EXPORT esp_status esp_activation_backward(esp_context* ctx, int64_t n, int32_t kind,
+                                              const float* x, const float* dy,
+                                              float* dx) ESP_NOEXCEPT;
+// Of esp_rms_norm (centred 0) and esp_layer_norm (centred 1): x, dy, dx [rows, cols]; weight,
+// dweight, dbias [cols]. statistics [rows, 2] fp64 is overwritten: mean (0 unless centred) and 1 /
+// sqrt(... + eps).
+ESP_EXPORT esp_status esp_norm_backward(esp_context* ctx, int64_t rows, int64_t cols,
+                                        int32_t centred, const float* x, const float* weight,
+                                        float eps, const float* dy, double* statistics, float* dx,
+                                        float* dweight, float* dbias) ESP_NOEXCEPT;
+// Of esp_embedding: dtable[ids[t], :] += dy[t, :]. ids I32 [tokens]; an id outside is
+// INVALID_ARGUMENT.
+ESP_EXPORT esp_status esp_embedding_backward(esp_context* ctx, int64_t tokens, int64_t vocabulary,
+                                             int64_t width, const int32_t* ids, const float* dy,
+                                             float* dtable) ESP_NOEXCEPT;
+// Of esp_matmul_dense (in_out 0, w and dw [n, k]) and esp_matmul_dense_in_out (in_out 1, [k, n]):
+// dx[m, k] += dy[m, n] . w; dw += dy^T . x (x^T . dy); dbias[n] += column sums of dy. w: F32, F16
+// or BF16, read for dx only; x[m, k] is read for dw only. Tiles do not depend on the number of
+// threads.
+ESP_EXPORT esp_status esp_linear_backward(esp_context* ctx, int64_t m, int64_t n, int64_t k,
+                                          int32_t in_out, const float* x, esp_dtype wdtype,
+                                          const void* w, const float* dy, float* dx, float* dw,
+                                          float* dbias) ESP_NOEXCEPT;
+// Causal attention of several sequences that lie one after the other. Sequence s has the queries
+// [query_starts[s], query_starts[s + 1]) and the keys [key_starts[s], key_starts[s + 1]); its
+// queries are its last positions, so that there are at least as many keys. Otherwise as
+// esp_attention: q, y [queries, heads, head_dim]; k, v [keys, kv_heads, head_dim]; *_starts I64
+// [sequences + 1] from 0 on, ascending. log_sum [queries, heads]: log of the sum of exp(scale *
+// q.k).
+ESP_EXPORT esp_status esp_attention_sequences(
+    esp_context* ctx, int64_t sequences, const int64_t* query_starts, const int64_t* key_starts,
+    int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t window, float scale, const float* q,
+    const float* k, const float* v, float* y, float* log_sum) ESP_NOEXCEPT;
+// Its gradient from y and log_sum alone: weights are computed again, block by block (arXiv
+// 2205.14135, algorithm 4). dq, dk, dv are all wanted.
+ESP_EXPORT esp_status esp_attention_backward(esp_context* ctx, int64_t sequences,
+                                             const int64_t* query_starts, const int64_t* key_starts,
+                                             int64_t heads, int64_t kv_heads, int64_t head_dim,
+                                             int64_t window, float scale, const float* q,
+                                             const float* k, const float* v, const float* y,
+                                             const float* log_sum, const float* dy, float* dq,
+                                             float* dk, float* dv) ESP_NOEXCEPT;
+// loss[r] as esp_cross_entropy has it (not scaled), and gradient[r, :] = scale * d loss[r] /
+// d logits[r, :], 0 where the target is negative. In place allowed (gradient == logits).
+ESP_EXPORT esp_status esp_cross_entropy_backward(esp_context* ctx, int64_t rows, int64_t vocabulary,
+                                                 const float* logits, const int32_t* targets,
+                                                 float scale, float* gradient,
+                                                 double* loss) ESP_NOEXCEPT;
+// loss[r] = T^2 (forward KL(p || m) + reverse KL(q || m') + variation sum |p - q| / 2) with p =
+// softmax(teacher[r] / T), q = softmax(student[r] / T), m = a p + (1 - a) q, m' = b q + (1 - b) p,
+// a = forward_skew and b = reverse_skew in [0, 1); gradient[r, :] = (add: +=) scale * d loss[r] /
+// d student[r, :]. Rows whose target is negative: loss 0, gradient 0. gradient may be student
+// unless add.
+ESP_EXPORT esp_status esp_divergence_backward(esp_context* ctx, int64_t rows, int64_t vocabulary,
+                                              const float* teacher, const float* student,
+                                              const int32_t* targets, double forward,
+                                              double forward_skew, double reverse,
+                                              double reverse_skew, double variation,
+                                              double temperature, float scale, int32_t add,
+                                              float* gradient, double* loss) ESP_NOEXCEPT;
+// *sum = sum (x[i] - target[i])^2; dx[i] += scale * (x[i] - target[i]).
+ESP_EXPORT esp_status esp_squared_error_backward(esp_context* ctx, int64_t n, const float* x,
+                                                 const float* target, float scale, float* dx,
+                                                 double* sum) ESP_NOEXCEPT;
+// *sum = sum x[i]^2, fp64.
+ESP_EXPORT esp_status esp_sum_of_squares(esp_context* ctx, int64_t n, const float* x,
+                                         double* sum) ESP_NOEXCEPT;
+// Step `step` (from 1) of AdamW, g = gradient_factor * gradient: parameter -= rate * decay *
+// parameter; moment = beta1 moment + (1 - beta1) g; square = beta2 square + (1 - beta2) g^2;
+// parameter -= rate * (moment / (1 - beta1^step)) / (sqrt(square / (1 - beta2^step)) + eps).
+ESP_EXPORT esp_status esp_adamw(esp_context* ctx, int64_t n, int64_t step, double rate,
+                                double beta1, double beta2, double eps, double decay,
+                                double gradient_factor, const float* gradient, float* moment,
+                                float* square, float* parameter) ESP_NOEXCEPT;
+// g = gradient_factor * gradient; with a velocity g = velocity = momentum * velocity + g; with sign
+// g = -1, 0 or 1. parameter -= rate * decay * parameter + rate * g.
+ESP_EXPORT esp_status esp_sgd(esp_context* ctx, int64_t n, int32_t sign, double rate,
+                              double momentum, double decay, double gradient_factor,
+                              const float* gradient, float* velocity,
+                              float* parameter) ESP_NOEXCEPT;
 
 #ifdef __cplusplus
 }

@@ -200,6 +200,47 @@ CASE(divide_undoes_a_product) {
   }
 }
 
+CASE(add_product_gives_a_row_its_own_bits) {
+  for (int64_t k : {1, 15, 16, 130, 300}) {
+    for (int64_t rows : {1, 16, 65, 130}) {
+      buffer<float> w(rows * k), m(k * k), y(rows * k);
+      fill(w, inputs::heavy_tailed, static_cast<uint64_t>(k));
+      fill(m, inputs::uniform, static_cast<uint64_t>(rows));
+      for (int32_t threads = 1; threads <= 3; threads++) {
+        buffer<float> again(rows * k);
+        expect_status(ESP_OK, esp_add_product(context(threads), rows, k, w, m, again), "product");
+        if (threads == 1) memcpy(y.data(), again.data(), static_cast<size_t>(y.bytes()));
+        expect(memcmp(y.data(), again.data(), static_cast<size_t>(y.bytes())) == 0,
+               "%d threads give other bytes", threads);
+      }
+      const int64_t some = std::min<int64_t>(rows, 5);
+      buffer<float> panel(some * k);
+      expect_status(ESP_OK, esp_add_product(context(), some, k, w + (rows - some) * k, m, panel),
+                    "product");
+      expect(memcmp(y.data() + (rows - some) * k, panel.data(),
+                    static_cast<size_t>(panel.bytes())) == 0,
+             "k=%lld: a panel of %lld rows has other bytes", static_cast<long long>(k),
+             static_cast<long long>(some));
+      int64_t wrong = 0;
+      for (int64_t r = 0; r < rows; r++) {
+        for (int64_t c = 0; c < k; c++) {
+          double sum = w[r * k + c], size = fabs(sum);
+          for (int64_t p = 0; p < k; p++) {
+            const double product =
+                static_cast<double>(w[r * k + p]) * static_cast<double>(m[p * k + c]);
+            sum += product;
+            size += fabs(product);
+          }
+          const auto depth = static_cast<double>(std::min<int64_t>(k, 256) + 2);
+          wrong += !(fabs(y[r * k + c] - sum) <= depth * 0x1p-24 * size);
+        }
+      }
+      expect(wrong == 0, "k=%lld rows=%lld: %lld wrong", static_cast<long long>(k),
+             static_cast<long long>(rows), static_cast<long long>(wrong));
+    }
+  }
+}
+
 CASE(outer_products_give_the_bits_of_the_reference) {
   for (int64_t k : {1, 16, 40, 130}) {
     for (int64_t tokens : {1, 255, 257, 520}) {

@@ -254,6 +254,13 @@ public final class CheckpointWriter implements AutoCloseable {
     }
   }
 
+  /** Copies what {@link #copyCompanions(Checkpoint)} would of a folder that may have no weights. */
+  public void copyCompanions(Path source) {
+    for (Path file : Companions.of(source).files()) {
+      copy(file, source.relativize(file).toString().replace('\\', '/'));
+    }
+  }
+
   /** Returns whether a declared tensor has been written. */
   public boolean isWritten(String name) {
     requireBegun(true);

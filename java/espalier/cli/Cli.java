@@ -57,6 +57,7 @@ public final class Cli implements Runnable {
   private static Map<String, Supplier<Object>> commands() {
     Map<String, Supplier<Object>> commands = new LinkedHashMap<>();
     commands.put("compress", CompressCommand::new);
+    commands.put("train", TrainCommand::new);
     commands.put("eval", EvalCommand::new);
     commands.put("generate", GenerateCommand::new);
     commands.put("inspect", InspectCommand::new);

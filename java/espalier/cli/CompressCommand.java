@@ -93,6 +93,16 @@ final class CompressCommand implements Callable<Integer> {
   private String pruneMethod;
 
   @Option(
+      names = "--follow-dense",
+      negatable = true,
+      description = {
+        "Solve every linear for what the dense model's gave, so that it makes up for those before",
+        "it: better at every width, for a second pass of the texts and more memory.",
+        "Default: with --sparsity, where sparsegpt or gptq solves."
+      })
+  private Boolean followDense;
+
+  @Option(
       names = "--data",
       paramLabel = "FILE",
       description = "Calibration texts: JSONL with text, messages or input_ids, or plain text.")
@@ -192,6 +202,9 @@ final class CompressCommand implements Callable<Integer> {
             .evaluate(evaluation, evaluationLimit)
             .threads(common.threads())
             .strict(common.strict());
+    if (followDense != null) {
+      job.followDense(followDense);
+    }
     if (format != null) {
       job.format(OutputFormat.list(format).toArray(OutputFormat[]::new));
     }

@@ -20,6 +20,7 @@ import espalier.report.Event;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -137,6 +138,14 @@ public final class Plan {
     } else if (!formats.contains(OutputFormat.SPARSE)) {
       Activation.warnOfDense(linears.values(), events);
     }
+    boolean follows = recipe.extension().followDense();
+    if (follows && !usesHessians(linears.values())) {
+      events.add(
+          Event.warning(
+              "nothing-follows",
+              "follow_dense",
+              "changes nothing: no method of this recipe solves with a Hessian"));
+    }
     Plan plan =
         new Plan(
             linears,
@@ -147,7 +156,7 @@ public final class Plan {
             List.copyOf(formats),
             recipeText,
             sparse,
-            recipe.extension().followDense());
+            follows);
     plan.refuseMisfits(model);
     return plan;
   }
@@ -464,9 +473,12 @@ public final class Plan {
    * gave, see {@link Statistics#target}.
    */
   boolean followsDense() {
-    return followsDense
-        && linears.values().stream()
-            .anyMatch(planned -> planned.isCompressed() && planned.method().needsHessian());
+    return followsDense && usesHessians(linears.values());
+  }
+
+  private static boolean usesHessians(Collection<PlannedLinear> linears) {
+    return linears.stream()
+        .anyMatch(planned -> planned.isCompressed() && planned.method().needsHessian());
   }
 
   /** Returns whether any linear becomes codes. */

@@ -2,8 +2,6 @@
 package espalier.compress;
 
 import espalier.kernel.Convert;
-import espalier.kernel.Eager;
-import espalier.kernel.Elementwise;
 import espalier.kernel.LinearAlgebra;
 import espalier.kernel.Prune;
 import espalier.tensor.Context;
@@ -113,12 +111,7 @@ public final class Statistics {
    * inside the column loop). Without such rows W itself; else in the context's current scope.
    */
   Tensor target(Tensor weight) {
-    if (cross == null) {
-      return weight;
-    }
-    Tensor target = new Eager(context).dense(weight, correction, true, null);
-    Elementwise.add(context, weight, target, target);
-    return target;
+    return cross == null ? weight : LinearAlgebra.addProduct(context, weight, correction);
   }
 
   /** Adds the rows of x F32 or BF16 [tokens, width]. */

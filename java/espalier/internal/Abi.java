@@ -462,6 +462,14 @@ public final class Abi {
       @Cast("const double*") long c,
       @Cast("float*") long x);
 
+  public static native int esp_add_product(
+      @Cast("esp_context*") long ctx,
+      long rows,
+      long k,
+      @Cast("const float*") long w,
+      @Cast("const float*") long m,
+      @Cast("float*") long y);
+
   public static native int esp_cholesky_reversed(
       @Cast("esp_context*") long ctx,
       long n,

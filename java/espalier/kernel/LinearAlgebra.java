@@ -187,6 +187,23 @@ public final class LinearAlgebra {
   }
 
   /**
+   * Returns w + w · m as F32 [rows, k] in the current scope; a row has the same bits whatever the
+   * others are.
+   *
+   * @param w F32 [rows, k]
+   * @param m F32 [k, k]
+   */
+  public static Tensor addProduct(Context context, Tensor w, Tensor m) {
+    long k = matrix("w", w, DType.F32).dimension(1);
+    shaped("m", m, DType.F32, k, k);
+    Tensor result = context.allocate(DType.F32, w.dimension(0), k);
+    Native.check(
+        Abi.esp_add_product(
+            context.handle(), w.dimension(0), k, w.address(), m.address(), result.address()));
+    return result;
+  }
+
+  /**
    * GPTQ column by column; see {@code esp_gptq_solve} in espalier.h.
    *
    * @param weight F32 [rows, columns] in processing order; becomes the dequantized result

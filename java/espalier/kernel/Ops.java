@@ -26,6 +26,14 @@ public interface Ops {
     return false;
   }
 
+  /**
+   * Returns one past the last position of {@code tokens} tokens from {@code start} on: less than
+   * their sum where they are several sequences.
+   */
+  default long end(long start, long tokens) {
+    return start + tokens;
+  }
+
   /** Returns table[ids]: F32 [tokens, width] from I32 [tokens]. */
   Tensor embed(Tensor ids, Tensor table);
 

@@ -30,6 +30,16 @@ public record Tapped(Ops ops, BiConsumer<String, Tensor> listener) implements Op
   }
 
   @Override
+  public long end(long start, long tokens) {
+    return ops.end(start, tokens);
+  }
+
+  @Override
+  public Tensor embedPositions(long start, long tokens, Tensor table) {
+    return ops.embedPositions(start, tokens, table);
+  }
+
+  @Override
   public Tensor embed(Tensor ids, Tensor table) {
     return ops.embed(ids, table);
   }

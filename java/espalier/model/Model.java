@@ -43,8 +43,8 @@ public final class Model implements AutoCloseable {
   private final ModelFamily family;
   private final ModelConfig config;
   private final StoredWeights weights;
-  private final Tensor embedding; // [vocabulary, hidden]
-  private final Tensor positions; // [contextLength, hidden], null when positions are rotary
+  private Tensor embedding; // [vocabulary, hidden]
+  private Tensor positions; // [contextLength, hidden], null when positions are rotary
   private final List<Block> blocks;
   private final Normalization finalNorm;
   private final boolean tied;
@@ -190,6 +190,35 @@ public final class Model implements AutoCloseable {
     return config.vocabulary();
   }
 
+  /**
+   * Replaces the embedding, and the head where it is tied, by another table of the same shape; the
+   * caller keeps it as long as the model computes.
+   */
+  public void swapEmbedding(Tensor table) {
+    requireShape(embedding, table);
+    embedding = table;
+    if (tied) {
+      head = new Dense(table, null);
+    }
+  }
+
+  /** Returns the learned positions, [contextLength, hidden]; empty when they are rotary. */
+  public Optional<Tensor> positions() {
+    return Optional.ofNullable(positions);
+  }
+
+  /** Replaces the learned positions by another table of the same shape, as the embedding. */
+  public void swapPositions(Tensor table) {
+    requireShape(positions, table);
+    positions = table;
+  }
+
+  private static void requireShape(Tensor present, Tensor other) {
+    if (!present.shape().equals(other.shape())) {
+      throw new IllegalArgumentException("cannot replace " + present + " by " + other);
+    }
+  }
+
   /** Returns the embedding, F32, F16 or BF16 [vocabulary, hidden]. */
   public Tensor embedding() {
     return embedding;
@@ -211,7 +240,7 @@ public final class Model implements AutoCloseable {
     if (positions == null) {
       return ops.embed(ids, embedding);
     }
-    long end = position + ids.elements();
+    long end = ops.end(position, ids.elements());
     if (end > positions.dimension(0)) {
       throw EspalierException.usage(
           checkpoint.folder()

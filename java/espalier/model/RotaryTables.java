@@ -32,7 +32,7 @@ public final class RotaryTables implements AutoCloseable {
    * Returns x [tokens, heads · width] with every head turned to positions from {@code start} on.
    */
   public Tensor rotate(Ops ops, Tensor x, long heads, long start) {
-    reserve(start + x.dimension(0));
+    reserve(ops.end(start, x.dimension(0)));
     return ops.rotate(x, heads, start, cosines, sines);
   }
 

@@ -25,6 +25,9 @@ public record ShortForm(String yaml, Recipe recipe) {
   private static final List<String> METHODS = List.of("gptq", "rtn");
   private static final String HEAD = "default_stage:\n  default_modifiers:\n";
 
+  /** What pruning loses in one layer is more than rounding does, and the next can make up for. */
+  private static final String FOLLOW = "espalier:\n  follow_dense: true\n";
+
   /** Codes of more bits than this cover their extremes at no cost; cutting them off loses. */
   private static final int SEARCHED_BITS = 4;
 
@@ -54,6 +57,13 @@ public record ShortForm(String yaml, Recipe recipe) {
     return new ShortForm(yaml, Recipe.parse(yaml, "--sparsity", registry));
   }
 
+  /** Returns the same with or without solving for the dense model's outputs. */
+  public ShortForm followingDense(boolean follow, Registry registry) {
+    String plain = yaml.replace(FOLLOW, "");
+    String text = follow ? plain + FOLLOW : plain;
+    return new ShortForm(text, Recipe.parse(text, SOURCE, registry));
+  }
+
   /** Returns the text alone; see {@link #of}. */
   public static String yaml(String scheme, String method, Integer groupSize) {
     return HEAD + quantizer(null, scheme, method, groupSize);
@@ -61,28 +71,20 @@ public record ShortForm(String yaml, Recipe recipe) {
 
   private static String yaml(PruneForm pruning, String scheme, String method, Integer groupSize) {
     if (scheme != null) {
-      return HEAD + quantizer(pruning, scheme, method, groupSize);
+      boolean follows = pruning.isSolver() || isGptq(preset(scheme), method);
+      return HEAD + quantizer(pruning, scheme, method, groupSize) + (follows ? FOLLOW : "");
     }
     if (method != null || groupSize != null) {
       throw EspalierException.usage(
           (method != null ? "--method" : "--group-size") + " is given without --scheme",
           "Name a scheme such as W4A16, or leave it out; --prune-method says how to prune.");
     }
-    return HEAD + pruning.yaml();
+    return HEAD + pruning.yaml() + (pruning.isSolver() ? FOLLOW : "");
   }
 
   private static String quantizer(
       PruneForm pruning, String scheme, String method, Integer groupSize) {
-    SchemeGroup preset =
-        Presets.find(scheme, "group_0", List.of("Linear"))
-            .orElseThrow(
-                () ->
-                    EspalierException.usage(
-                        "--scheme "
-                            + scheme
-                            + ": no preset scheme has that name"
-                            + RecipeError.didYouMean(Presets.nearest(scheme)),
-                        "Schemes: " + String.join(", ", Presets.names())));
+    SchemeGroup preset = preset(scheme);
     boolean gptq = isGptq(preset, method);
     boolean joint = pruning != null && pruning.isSolver() && gptq;
     // The joint solve goes from left to right, and finds its ranges on what is left to round.
@@ -112,6 +114,18 @@ public record ShortForm(String yaml, Recipe recipe) {
       yaml.append("          input_activations: ").append(preset.inputs().flow()).append('\n');
     }
     return yaml.toString();
+  }
+
+  private static SchemeGroup preset(String scheme) {
+    return Presets.find(scheme, "group_0", List.of("Linear"))
+        .orElseThrow(
+            () ->
+                EspalierException.usage(
+                    "--scheme "
+                        + scheme
+                        + ": no preset scheme has that name"
+                        + RecipeError.didYouMean(Presets.nearest(scheme)),
+                    "Schemes: " + String.join(", ", Presets.names())));
   }
 
   private static String solver(SchemeGroup preset) {

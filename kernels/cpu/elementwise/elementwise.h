@@ -24,10 +24,9 @@ inline f32s silu_product(f32s gate, f32s up) {
   return multiply(silu(gate), up);
 }
 
-// x Phi(x), Phi(x) = erfc(-x / sqrt 2) / 2. For z >= 0, t = 1 / (1 + z / 2):
-// erfc(z) = t exp(-z^2 + p(t)), a Chebyshev fit with relative error 1.2e-7 (Numerical Recipes,
-// section 6.2).
-inline f32s gelu_erf(f32s x) {
+// Phi(x) = erfc(-x / sqrt 2) / 2. For z >= 0, t = 1 / (1 + z / 2): erfc(z) = t exp(-z^2 + p(t)), a
+// Chebyshev fit with relative error 1.2e-7 (Numerical Recipes, section 6.2).
+inline f32s normal_distribution(f32s x) {
   const f32s z = multiply(magnitude(x), every(0.70710678f));
   const f32s t = divide(every(1.0f), fma(z, every(0.5f), every(1.0f)));
   f32s p = every(0.17087277f);
@@ -41,7 +40,11 @@ inline f32s gelu_erf(f32s x) {
   p = fma(p, t, every(1.00002368f));
   p = fma(p, t, every(-1.26551223f));
   const f32s half_tail = multiply(multiply(every(0.5f), t), exponential(fnma(z, z, p)));
-  return multiply(x, where_negative(x, half_tail, subtract(every(1.0f), half_tail)));
+  return where_negative(x, half_tail, subtract(every(1.0f), half_tail));
+}
+
+inline f32s gelu_erf(f32s x) {
+  return multiply(x, normal_distribution(x));
 }
 
 // x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3).

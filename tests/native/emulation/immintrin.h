@@ -162,6 +162,9 @@ inline m512 mm512_mul_ps(m512 a, m512 b) {
 inline m512 mm512_div_ps(m512 a, m512 b) {
   return floats([&](int i) { return a.at[i] / b.at[i]; });
 }
+inline m512 mm512_sqrt_ps(m512 x) {
+  return floats([&](int i) { return __builtin_sqrtf(x.at[i]); });
+}
 inline m512 mm512_max_ps(m512 a, m512 b) {
   return floats([&](int i) { return a.at[i] > b.at[i] ? a.at[i] : b.at[i]; });
 }
@@ -525,6 +528,7 @@ inline __mmask16 mm256_cmpeq_epi16_mask(__m256i a, __m256i b) {
 #undef _mm512_sub_ps
 #undef _mm512_mul_ps
 #undef _mm512_div_ps
+#undef _mm512_sqrt_ps
 #undef _mm512_max_ps
 #undef _mm512_min_ps
 #undef _mm512_fmadd_ps
@@ -626,6 +630,7 @@ inline __mmask16 mm256_cmpeq_epi16_mask(__m256i a, __m256i b) {
 #define _mm512_sub_ps ::esp::emulated::mm512_sub_ps
 #define _mm512_mul_ps ::esp::emulated::mm512_mul_ps
 #define _mm512_div_ps ::esp::emulated::mm512_div_ps
+#define _mm512_sqrt_ps ::esp::emulated::mm512_sqrt_ps
 #define _mm512_max_ps ::esp::emulated::mm512_max_ps
 #define _mm512_min_ps ::esp::emulated::mm512_min_ps
 #define _mm512_fmadd_ps ::esp::emulated::mm512_fmadd_ps

@@ -103,6 +103,30 @@ class PruneCommandTest {
   }
 
   @Test
+  void solversFollowTheDenseModelWherePrunedUnlessTold() {
+    String follows = "follow_dense: true";
+    assertTrue(printed("--sparsity 0.5").contains(follows));
+    assertTrue(printed("--sparsity 0.5 --scheme W4A16").contains(follows));
+    assertTrue(printed("--sparsity 0.5 --prune-method wanda --scheme W4A16").contains(follows));
+    assertFalse(printed("--sparsity 0.5 --prune-method wanda").contains(follows));
+    assertFalse(printed("--sparsity 0.5 --no-follow-dense").contains(follows));
+    assertFalse(printed("--scheme W4A16").contains(follows));
+    assertTrue(printed("--scheme W4A16 --follow-dense").contains(follows));
+    CommandRun beside = compress("--recipe w4a16-gptq --follow-dense");
+    assertEquals(2, beside.code());
+    assertTrue(beside.err().contains("follow_dense: true"), beside.err());
+    CommandRun idle = compress("--scheme W4A16 --group-size 4 --method rtn --follow-dense");
+    assertEquals(0, idle.code(), idle.err());
+    assertTrue(idle.err().contains("changes nothing"), idle.err());
+  }
+
+  private String printed(String options) {
+    CommandRun run = compress(options + " --print-recipe");
+    assertEquals(0, run.code(), run.err());
+    return run.out();
+  }
+
+  @Test
   void aRecipeOfTheLibraryRunsAsItIs() throws Exception {
     Path recipe =
         Files.writeString(

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// C (U U^T)^-1 for the reversed Cholesky factor U: two triangular systems, row by row of C, each by
-// blocks of columns whose finished part is one dense product. Tiles of rows have fixed borders and
-// every product runs on one thread: the bits do not depend on the number of threads.
+// What makes weights follow the dense model: C (U U^T)^-1 for the reversed Cholesky factor U, and
+// W + W M for what comes of it.
+//
+// The quotient is two triangular systems, row by row of C, each by blocks of columns whose finished
+// part is one dense product. Tiles of rows have fixed borders and every product runs on one thread:
+// the bits do not depend on the number of threads. The product with M goes through cells of 16 x 16
+// whose sums know nothing of each other: a row has the same bits in whatever panel it comes.
+#include <string.h>
+
 #include "internal.h"
+#include "operations.h"
 
 namespace esp {
 namespace {
@@ -56,8 +63,67 @@ struct system {
   }
 };
 
+// 16 rows of w as [k, 16]; rows past the last are 0.
+void rows_to_strip(const float* w, int64_t rows, int64_t k, float* strip) {
+  for (int64_t r = 0; r < outer_width; r++) {
+    for (int64_t c = 0; c < k; c++) strip[c * outer_width + r] = r < rows ? w[r * k + c] : 0.0f;
+  }
+}
+
+// 16 columns of m [k, k] as [k, 16]; columns past the last are 0.
+void columns_to_strip(const float* m, int64_t columns, int64_t k, float* strip) {
+  for (int64_t r = 0; r < k; r++) {
+    float* const to = strip + r * outer_width;
+    for (int64_t c = 0; c < outer_width; c++) to[c] = c < columns ? m[r * k + c] : 0.0f;
+  }
+}
+
 }  // namespace
 }  // namespace esp
+
+extern "C" esp_status esp_add_product(esp_context* ctx, int64_t rows, int64_t k, const float* w,
+                                      const float* m, float* y) noexcept {
+  using namespace esp;
+  const char* const op = "add_product";
+  ESP_REQUIRE(op, ctx != nullptr, "a context", ctx != nullptr);
+  ESP_REQUIRE(op, rows >= 0, "rows >= 0", rows);
+  ESP_REQUIRE(op, k >= 0, "k >= 0", k);
+  if (rows == 0 || k == 0) return ESP_OK;
+  ESP_REQUIRE(op, w != nullptr, "an address", w != nullptr);
+  ESP_REQUIRE(op, m != nullptr, "an address", m != nullptr);
+  ESP_REQUIRE(op, y != nullptr, "an address", y != nullptr);
+  constexpr int64_t most = tile_rows / outer_width;  // strips of rows a tile
+  const int64_t strip = k * outer_width;
+  outer_f32_kernel* const product = ESP_KERNEL(ctx, outer_f32);
+  return parallel_tiles(
+      ctx, ceil_div(rows, tile_rows), [&](int64_t t, int32_t worker) -> esp_status {
+        float* const left = static_cast<float*>(
+            scratch(ctx, worker, (most + 1) * strip * static_cast<int64_t>(sizeof(float))));
+        if (left == nullptr) return fail(ESP_OUT_OF_MEMORY, "add_product: no memory for the rows");
+        float* const right = left + most * strip;
+        const int64_t first = t * tile_rows;
+        const int64_t strips = ceil_div(min_of(tile_rows, rows - first), outer_width);
+        for (int64_t s = 0; s < strips; s++) {
+          const int64_t row = first + s * outer_width;
+          rows_to_strip(w + row * k, min_of(outer_width, rows - row), k, left + s * strip);
+        }
+        for (int64_t column = 0; column < k; column += outer_width) {
+          if (cancelled(ctx)) return fail(ESP_CANCELLED, "%s: cancelled", op);
+          const int64_t columns = min_of(outer_width, k - column);
+          columns_to_strip(m + column, columns, k, right);
+          for (int64_t s = 0; s < strips; s++) {
+            double cell[outer_width * outer_width] = {};
+            product(k, left + s * strip, right, cell, outer_width);
+            for (int64_t r = 0; r < min_of(outer_width, rows - first - s * outer_width); r++) {
+              const int64_t at = (first + s * outer_width + r) * k + column;
+              for (int64_t c = 0; c < columns; c++)
+                y[at + c] = static_cast<float>(w[at + c] + cell[r * outer_width + c]);
+            }
+          }
+        }
+        return ESP_OK;
+      });
+}
 
 extern "C" esp_status esp_divide(esp_context* ctx, int64_t n, const double* u, const int32_t* order,
                                  double scale, const double* c, float* x) noexcept {
