@@ -60,6 +60,25 @@ using dequantize_kernel = void(int32_t bits, int64_t n, int64_t k,
                                float* w,                    // [n, k] ldw
                                int64_t ldw);
 
+// ---- products with panels; see kernels/reference/panels.cpp
+
+static constexpr int64_t panel_width = 16;
+// W [n, k] lies in panels of 16 rows, [ceil(n / 16)][k][16], zeros behind the last row.
+struct panel_product {
+  int64_t m, n, k;
+  const float* x;  // [m, k] ldx
+  int64_t ldx;
+  const float* panels;
+  int64_t panel_stride;  // floats from one panel to the next, >= 16 k
+  const float* bias;     // [n] or null
+  bool adds;             // to y, instead of to the bias or 0
+  float* y;              // [m, n] ldy
+  int64_t ldy;
+};
+using panel_product_kernel = void(const panel_product& p);
+// One panel from up to 16 rows of W.
+using fill_panel_kernel = void(int64_t rows, int64_t k, const float* w, int64_t ldw, float* panel);
+
 // ---- ranges and codes: one row a call; every variant gives the same bits
 
 // Partial sums of a candidate's error: column c adds to sum c % mse_sums.

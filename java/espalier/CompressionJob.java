@@ -23,9 +23,9 @@ import espalier.report.Phase;
 import espalier.report.Report;
 import espalier.tensor.Context;
 import espalier.text.ChatTemplate;
+import espalier.text.FolderTokenizer;
 import espalier.text.Samples;
 import espalier.text.TextData;
-import espalier.text.Tokenizer;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -396,8 +396,8 @@ public final class CompressionJob {
     requireCounts();
     Path folder = opened.checkpoint().folder();
     // A model without a tokenizer takes texts that are token ids already.
-    try (Tokenizer tokenizer = Tokenizer.find(folder).orElse(null)) {
-      TextData text = TextData.open(data, tokenizer, () -> ChatTemplate.open(folder));
+    try (FolderTokenizer tokenizer = new FolderTokenizer(folder)) {
+      TextData text = TextData.openLazily(data, tokenizer, () -> ChatTemplate.open(folder));
       int length = Math.min(maxLength, opened.contextLength());
       Samples taken = text.documents(samples, length);
       taken.events().forEach(report::event);

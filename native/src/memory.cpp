@@ -17,7 +17,7 @@ namespace {
 // From here on an allocation is a mapping of its own, so that freeing it gives the pages back at
 // once. malloc would keep blocks up to 32 MiB in its arenas, and a run that promised to stay within
 // a budget could not tell how much.
-constexpr int64_t own_mapping = 1 << 20;
+constexpr int64_t own_mapping = 1 << 18;
 
 // From here on pages of 2 MiB are asked for, where the system gives them on request: a fault for
 // every 4 KiB costs a block loop one second in fifteen.

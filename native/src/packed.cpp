@@ -23,6 +23,11 @@ constexpr int64_t dequantize_tile = 32;  // rows of W a task: 32 * 4096 * 4 = 51
 constexpr int64_t widened_tile_least = 64, widened_tile_most = 256;  // rows of W a task
 constexpr int64_t widened_elements = int64_t{1} << 21;               // of a task: 8 MiB of fp32
 constexpr int64_t widened_rows = 512;                                // rows of x a task
+// A matrix of up to 2 MiB of fp32 is widened once, into panels, and stays in the cache for all rows
+// of x. A task is some rows of x against panels of 256 KiB, half an L2, in pieces of 1024 columns,
+// so that a strip of x stays in the L1 cache.
+constexpr int64_t panel_elements_most = int64_t{1} << 19;
+constexpr int64_t panel_rows = 96, panel_task_elements = int64_t{1} << 16, panel_piece = 1024;
 
 struct packed_weights {
   const char* op;
@@ -136,6 +141,52 @@ int64_t widened_tile(int64_t n, int64_t k) {
   return min_of(widened_tile_most, max_of(widened_tile_least, min_of(room, ceil_div(n, 64) * 16)));
 }
 
+// W in panels, in the scratch of worker 0: [ceil(n / 16)][k][16].
+esp_status fill_panels(esp_context* ctx, const packed_weights& w, float** out) {
+  const int64_t count = ceil_div(w.n, panel_width), panel = panel_width * w.k;
+  const int64_t workers = esp_context_threads(ctx);
+  // Behind the panels, the rows of one in their order for each worker.
+  float* const panels = static_cast<float*>(
+      scratch(ctx, 0, (count + workers) * panel * static_cast<int64_t>(sizeof(float))));
+  if (panels == nullptr) return fail(ESP_OUT_OF_MEMORY, "%s: no memory for the weights", w.op);
+  *out = panels;
+  dequantize_kernel* const widen = ESP_KERNEL(ctx, dequantize);
+  fill_panel_kernel* const fill = ESP_KERNEL(ctx, fill_panel);
+  return parallel_tiles(ctx, count, [&](int64_t tile, int32_t worker) -> esp_status {
+    const int64_t row = tile * panel_width, rows = min_of(panel_width, w.n - row);
+    const packed_weights part = from_row(w, row);
+    float* const wide = panels + (count + worker) * panel;
+    widen(w.bits, rows, w.k, part.codes, w.ldcodes, part.scales, part.zeros, w.group, w.group_index,
+          wide, w.k);
+    fill(rows, w.k, wide, w.k, panels + tile * panel);
+    return ESP_OK;
+  });
+}
+
+esp_status multiply_panels(esp_context* ctx, const packed_weights& w, const dense_rows& r) {
+  float* panels = nullptr;
+  const esp_status status = fill_panels(ctx, w, &panels);
+  if (status != ESP_OK) return status;
+  panel_product_kernel* const product = ESP_KERNEL(ctx, panel_product);
+  const int64_t stride = panel_width * w.k;
+  const int64_t width =
+      max_of(2, panel_task_elements / min_of(w.k, panel_piece) / (2 * panel_width) * 2) *
+      panel_width;
+  const int64_t columns = ceil_div(w.n, width);
+  return parallel_tiles(
+      ctx, columns * ceil_div(r.m, panel_rows), [&](int64_t tile, int32_t) -> esp_status {
+        const int64_t row = tile % columns * width, first = tile / columns * panel_rows;
+        for (int64_t at = 0; at < w.k; at += panel_piece) {
+          product({min_of(panel_rows, r.m - first), min_of(width, w.n - row),
+                   min_of(panel_piece, w.k - at), r.x + first * r.ldx + at, r.ldx,
+                   panels + row / panel_width * stride + at * panel_width, stride,
+                   r.bias == nullptr ? nullptr : r.bias + row, at > 0, r.y + first * r.ldy + row,
+                   r.ldy});
+        }
+        return ESP_OK;
+      });
+}
+
 esp_status multiply_widened(esp_context* ctx, const packed_weights& w, const dense_rows& r) {
   dequantize_kernel* const widen = ESP_KERNEL(ctx, dequantize);
   const int64_t tile_rows = widened_tile(w.n, w.k);
@@ -181,6 +232,8 @@ esp_status multiply(esp_context* ctx, const packed_weights& w, const dense_rows&
   ESP_REQUIRE(w.op, r.ldx >= w.k, "ldx >= k", r.ldx);
   if (w.group_index == nullptr && r.m <= direct_rows(w.bits, precision(ctx) == ESP_PRECISION_FP32))
     return multiply_direct(ctx, w, r);
+  if (ceil_div(w.n, panel_width) * panel_width * w.k <= panel_elements_most)
+    return multiply_panels(ctx, w, r);
   return multiply_widened(ctx, w, r);
 }
 

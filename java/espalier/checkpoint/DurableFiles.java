@@ -9,7 +9,11 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 
-/** Files that are still there, and whole, after the power went. */
+/**
+ * Files that are still there, and whole, after the power went. Content and size are what counts:
+ * times of change are left to the system, which spares a file that is written in place a second
+ * write.
+ */
 public final class DurableFiles {
   private static final String TEMPORARY = ".new";
 
@@ -31,7 +35,7 @@ public final class DurableFiles {
       while (bytes.hasRemaining()) {
         channel.write(bytes);
       }
-      channel.force(true);
+      channel.force(false);
     }
     Files.move(fresh, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     sync(file.getParent());
@@ -40,7 +44,7 @@ public final class DurableFiles {
   /** Puts a file's content, or a folder's names, on the disk. */
   public static void sync(Path path) throws IOException {
     try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
-      channel.force(true);
+      channel.force(false);
     }
   }
 }

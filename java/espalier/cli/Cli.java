@@ -7,10 +7,12 @@ import java.io.OutputStream;
 import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Help;
@@ -52,13 +54,14 @@ public final class Cli implements Runnable {
   }
 
   /** Every command, in the order help lists them. */
-  private static List<Object> commands() {
-    return List.of(
-        new CompressCommand(),
-        new TrainCommand(),
-        new EvalCommand(),
-        new GenerateCommand(),
-        new InspectCommand());
+  private static Map<String, Supplier<Object>> commands() {
+    Map<String, Supplier<Object>> commands = new LinkedHashMap<>();
+    commands.put("compress", CompressCommand::new);
+    commands.put("train", TrainCommand::new);
+    commands.put("eval", EvalCommand::new);
+    commands.put("generate", GenerateCommand::new);
+    commands.put("inspect", InspectCommand::new);
+    return commands;
   }
 
   /** Runs a command line and ends the process with its exit code. */
@@ -102,7 +105,7 @@ public final class Cli implements Runnable {
   static int run(String[] words, Console console) {
     Failures failures = new Failures(console.err());
     try {
-      return commandLine(console, failures).execute(words);
+      return commandLine(console, failures, words).execute(words);
     } catch (Error e) {
       // picocli hands on exceptions only; memory that ran out and native faults arrive here.
       return failures.report(e, List.of(words).contains("--debug"));
@@ -112,10 +115,14 @@ public final class Cli implements Runnable {
     }
   }
 
-  private static CommandLine commandLine(Console console, Failures failures) {
+  private static CommandLine commandLine(Console console, Failures failures, String[] words) {
     CommandLine line = new CommandLine(new Cli(console));
-    for (Object command : commands()) {
-      line.addSubcommand(command);
+    Map<String, Supplier<Object>> commands = commands();
+    if (words.length > 0 && commands.containsKey(words[0])) {
+      // Reading the annotations of the other commands takes longer than small models do.
+      line.addSubcommand(words[0], commands.get(words[0]).get());
+    } else {
+      commands.forEach((name, command) -> line.addSubcommand(name, command.get()));
     }
     line.setOut(writer(console.out()));
     line.setErr(writer(console.err()));

@@ -2,7 +2,6 @@
 package espalier.compress;
 
 import espalier.kernel.Eager;
-import espalier.kernel.Ops;
 import espalier.kernel.ScaleType;
 import espalier.kernel.Variants;
 import espalier.layer.Dense;
@@ -44,7 +43,7 @@ public final class Compression implements AutoCloseable {
   private final Plan plan;
   private final Report report;
   private final Listener listener;
-  private final Ops ops;
+  private final Eager ops;
   private final List<Storage> owned = new ArrayList<>();
   private final Compaction compaction;
   private MemoryPlan memory;
@@ -112,7 +111,7 @@ public final class Compression implements AutoCloseable {
     int stages = model.blocks().size() + (headIsStage() ? 1 : 0);
     journal.begin();
     if (!plan.owls().isEmpty() && journal.finished() < stages) {
-      try (Samples samples = new Samples(context, ops, model, texts, listener, spillFolder)) {
+      try (Samples samples = samples(texts)) {
         settled.putAll(OwlProfile.of(context, model, plan, samples, report));
       }
     }
@@ -146,7 +145,9 @@ public final class Compression implements AutoCloseable {
   }
 
   private Samples samples(List<int[]> texts) {
-    return new Samples(context, ops, model, texts, listener, spillFolder);
+    boolean frugal = memory != null && memory.budget().isPresent();
+    long spareBytes = frugal ? Samples.SOME_SPARE_BYTES : Samples.MANY_SPARE_BYTES;
+    return new Samples(context, ops, model, texts, listener, spillFolder, spareBytes);
   }
 
   private boolean headIsStage() {

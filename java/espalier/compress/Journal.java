@@ -215,7 +215,7 @@ final class Journal {
         FileChannel.open(file, StandardOpenOption.WRITE, StandardOpenOption.CREATE)) {
       samples.export(tensor -> write(channel, tensor, sum));
       channel.truncate(channel.position());
-      channel.force(true);
+      channel.force(false);
       if (fresh) {
         DurableFiles.sync(folder.path());
       }

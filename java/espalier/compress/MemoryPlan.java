@@ -386,12 +386,17 @@ public final class MemoryPlan {
         .orElse(0);
   }
 
-  /** One text at a linear's input, in F32 and as it is kept, and the dense model's beside it. */
-  private long textBytes(long in) {
-    return (plan.followsDense() ? 2 : 1) * work.longest() * in * (Float.BYTES + stateBytes());
+  /** The most tokens that go through a step at a time. */
+  private long together() {
+    return Math.min(work.tokens(), Math.max(work.longest(), Batches.mostTokens(model)));
   }
 
-  /** One text on its way through a step: every operand and result, and the weights it reads. */
+  /** One batch at a linear's input, in F32 and as it is kept, and the dense model's beside it. */
+  private long textBytes(long in) {
+    return (plan.followsDense() ? 2 : 1) * together() * in * (Float.BYTES + stateBytes());
+  }
+
+  /** One batch on its way through a step: every operand and result, and the weights it reads. */
   private long stepBytes(Block block, Step step, long in) {
     long hidden = model.config().hiddenSize();
     long out = 0;
@@ -407,7 +412,7 @@ public final class MemoryPlan {
     }
     // Residual and input before and after, each linear's result, and as much again for what the
     // step makes of the results (rotated heads, products).
-    return work.longest() * ((3 * hidden + 2 * in + 2 * out) * Float.BYTES) + weights;
+    return together() * ((3 * hidden + 2 * in + 2 * out) * Float.BYTES) + weights;
   }
 
   /** The largest window of a stored tensor that is looked through at a time. */

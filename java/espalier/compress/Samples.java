@@ -2,7 +2,7 @@
 package espalier.compress;
 
 import espalier.kernel.Convert;
-import espalier.kernel.Ops;
+import espalier.kernel.Eager;
 import espalier.model.Block;
 import espalier.model.Model;
 import espalier.model.Past;
@@ -11,6 +11,7 @@ import espalier.model.Step;
 import espalier.report.Listener;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
+import espalier.tensor.Spares;
 import espalier.tensor.Storage;
 import espalier.tensor.Tensor;
 import java.nio.file.Path;
@@ -19,61 +20,92 @@ import java.util.List;
 import java.util.function.Consumer;
 
 /**
- * The calibration texts on their way through the model: one state a text, all at the same step.
- * They are kept in the checkpoint's dtype (fp32 for an fp32 or fp16 model: fp16 would overflow
- * where the model's own activations pass 65504), and every step computes on what was kept. Where a
- * memory budget demands it they lie in unnamed files of a folder: the same bytes, on disk.
+ * The calibration texts on their way through the model: one state a batch of texts, all at the same
+ * step. They are kept in the checkpoint's dtype (fp32 for an fp32 or fp16 model: fp16 would
+ * overflow where the model's own activations pass 65504), and every step computes on what was kept.
+ * Where a memory budget demands it they lie in unnamed files of a folder: the same bytes, on disk.
  */
 final class Samples implements AutoCloseable {
+  /** Of unused memory that is kept: results that come and go while a batch passes a step. */
+  static final long SOME_SPARE_BYTES = 1L << 23;
+
+  /** The states of a small model as well, from block to block. */
+  static final long MANY_SPARE_BYTES = 72L << 20;
+
   private final Context context;
-  private final Ops ops;
   private final DType kept;
   private final Listener listener;
   private final Path folder;
+  private final Spares spares; // null when the states are spilled, or somebody keeps memory already
+  private final List<Eager> ops = new ArrayList<>(); // by batch
   private final List<Held> residuals = new ArrayList<>();
   private final List<Held> inputs = new ArrayList<>();
 
-  /** A tensor with its storage, in the kept dtype. */
-  private record Held(Tensor tensor) {
-    void close() {
-      tensor.storage().close();
-    }
-  }
+  /** A tensor that owns its storage, in the kept dtype. */
+  private record Held(Tensor tensor) {}
 
   /**
    * Embeds every text.
    *
-   * @param listener asked between texts whether to go on: all of them together may take minutes
-   * @param folder where the states are spilled to, resident only while their text is computed with;
-   *     null keeps all of them in memory
+   * @param listener asked between batches whether to go on: all together may take minutes
+   * @param folder where the states are spilled to, resident only while their batch is computed
+   *     with; null keeps all of them in memory
+   * @param spareBytes unused memory that may be kept instead of given back
    */
   Samples(
-      Context context, Ops ops, Model model, List<int[]> texts, Listener listener, Path folder) {
+      Context context,
+      Eager ops,
+      Model model,
+      List<int[]> texts,
+      Listener listener,
+      Path folder,
+      long spareBytes) {
     this.folder = folder;
     this.context = context;
-    this.ops = ops;
     this.listener = listener;
     this.kept = model.stateType() == DType.BF16 ? DType.BF16 : DType.F32;
-    for (int[] text : texts) {
+    this.spares = folder == null && !context.keepsMemory() ? context.keepMemory(spareBytes) : null;
+    for (List<int[]> batch : Batches.of(texts, Batches.mostTokens(model))) {
       try (Context.Scope scope = context.scope()) {
-        Tensor ids = context.ints(text, text.length);
-        residuals.add(hold(model.embed(ops, ids, 0)));
+        residuals.add(hold(scope, embedded(ops, model, batch)));
         inputs.add(null);
       }
+      List<Long> lengths = batch.stream().map(text -> (long) text.length).toList();
+      this.ops.add(lengths.size() == 1 ? ops : ops.over(lengths));
       model.embedding().forget();
     }
   }
 
-  int count() {
+  /** Returns the embedded texts one below the other, F32 [tokens, hidden]. */
+  private Tensor embedded(Eager ops, Model model, List<int[]> batch) {
+    List<Tensor> parts = new ArrayList<>();
+    for (int[] text : batch) {
+      parts.add(model.embed(ops, context.ints(text, text.length), 0));
+    }
+    if (parts.size() == 1) {
+      return parts.get(0);
+    }
+    long tokens = parts.stream().mapToLong(part -> part.dimension(0)).sum();
+    Tensor whole = context.blank(DType.F32, tokens, parts.get(0).dimension(1));
+    long row = 0;
+    for (Tensor part : parts) {
+      Convert.toFloat(context, part, whole.rows(row, row + part.dimension(0)));
+      row += part.dimension(0);
+    }
+    return whole;
+  }
+
+  private int count() {
     return residuals.size();
   }
 
-  /** Moves every text to the first step of a block. */
+  /** Moves every batch to the first step of a block. */
   void begin(Block block) {
     for (int i = 0; i < count(); i++) {
       listener.checkCancelled();
       try (Context.Scope scope = context.scope()) {
-        replace(i, block.begin(ops, wide(residuals.get(i))));
+        State given = new State(wide(residuals.get(i)), null);
+        replace(scope, i, given, block.begin(ops.get(i), given.residual()));
       }
     }
   }
@@ -110,29 +142,30 @@ final class Samples implements AutoCloseable {
     return statistics;
   }
 
-  /** Moves every text through a step. */
+  /** Moves every batch through a step. */
   void advance(Step step) {
     for (int i = 0; i < count(); i++) {
       listener.checkCancelled();
       try (Context.Scope scope = context.scope()) {
-        State state = new State(wide(residuals.get(i)), wide(inputs.get(i)));
-        replace(i, step.apply(ops, state, Past.NONE));
+        State given = new State(wide(residuals.get(i)), wide(inputs.get(i)));
+        replace(scope, i, given, step.apply(ops.get(i), given, Past.NONE));
       }
     }
   }
 
-  /** Moves every text from the last block to what the output head reads. */
+  /** Moves every batch from the last block to what the output head reads. */
   void normalize(Model model) {
     for (int i = 0; i < count(); i++) {
       listener.checkCancelled();
       try (Context.Scope scope = context.scope()) {
-        Tensor hidden = wide(residuals.get(i));
-        replace(i, new State(hidden, model.headInput(ops, hidden)));
+        State given = new State(wide(residuals.get(i)), null);
+        Tensor read = model.headInput(ops.get(i), given.residual());
+        replace(scope, i, given, new State(given.residual(), read));
       }
     }
   }
 
-  /** Hands over every text's hidden states between two blocks, in the kept dtype, in order. */
+  /** Hands over the hidden states of all texts between two blocks, in the kept dtype, in order. */
   void export(Consumer<Tensor> to) {
     for (Held residual : residuals) {
       to.accept(residual.tensor());
@@ -151,18 +184,35 @@ final class Samples implements AutoCloseable {
     }
   }
 
-  private void replace(int i, State state) {
-    Held residual = hold(state.residual());
-    Held input = state.input() == null ? null : hold(state.input());
-    release(residuals.get(i));
-    release(inputs.get(i));
-    residuals.set(i, residual);
-    inputs.set(i, input);
+  /** Takes what a step made of a batch in the place of what was given to it. */
+  private void replace(Context.Scope scope, int i, State given, State made) {
+    Held residual = next(scope, residuals.get(i), given.residual(), made.residual());
+    Held input = next(scope, inputs.get(i), given.input(), made.input());
+    put(residuals, i, residual);
+    put(inputs, i, input);
   }
 
-  private static void release(Held held) {
+  private Held next(Context.Scope scope, Held held, Tensor given, Tensor made) {
+    if (made == null) {
+      return null;
+    }
+    if (made == given) {
+      held.tensor().forget();
+      return held;
+    }
+    return hold(scope, made);
+  }
+
+  private void put(List<Held> all, int i, Held held) {
+    Held before = all.set(i, held);
+    if (before != held) {
+      release(before);
+    }
+  }
+
+  private void release(Held held) {
     if (held != null) {
-      held.close();
+      context.retire(held.tensor().storage());
     }
   }
 
@@ -170,13 +220,16 @@ final class Samples implements AutoCloseable {
     return kept == DType.F32 ? held.tensor() : Convert.toFloat(context, held.tensor());
   }
 
-  /** Copies a result out of its scope: it may be a view into a state that is about to go. */
-  private Held hold(Tensor tensor) {
+  /** Takes a result out of its scope, or a copy of it: in the kept dtype, and where states lie. */
+  private Held hold(Context.Scope scope, Tensor tensor) {
+    if (kept == DType.F32 && folder == null && scope.owns(tensor)) {
+      return new Held(scope.release(tensor));
+    }
     long bytes = kept.bytes(tensor.elements());
     Storage storage = folder == null ? Storage.allocate(bytes) : Storage.spill(folder, bytes);
     Tensor copy = new Tensor(storage, 0, kept, tensor.shape());
     if (kept == DType.F32) {
-      copy.buffer().put(tensor.buffer());
+      Convert.toFloat(context, tensor, copy);
     } else {
       Convert.fromFloat(context, tensor, copy);
     }
@@ -186,9 +239,12 @@ final class Samples implements AutoCloseable {
 
   @Override
   public void close() {
-    residuals.forEach(Samples::release);
-    inputs.forEach(Samples::release);
+    residuals.forEach(this::release);
+    inputs.forEach(this::release);
     residuals.clear();
     inputs.clear();
+    if (spares != null) {
+      spares.close();
+    }
   }
 }

@@ -3,6 +3,9 @@ package espalier.internal;
 
 import espalier.report.EspalierException;
 import espalier.report.EspalierException.Kind;
+import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import org.bytedeco.javacpp.Loader;
 
@@ -22,15 +25,33 @@ public final class Native {
   private Native() {}
 
   private static final class Blas {
+    private static final String LIBRARY = "libopenblas_nolapack.so.0";
+    private static final String NEEDED = "libgfortran.so.5";
+
     /** Holder idiom: the vendor library is opened when the first context is made, once. */
     static final boolean OPENED = open();
 
     private static boolean open() {
-      // Loading the preset unpacks libopenblas beside its JNI glue; we open that file ourselves.
-      String glue = Loader.load(org.bytedeco.openblas.global.openblas_nolapack.class);
-      Path folder = Path.of(glue).getParent();
-      check(Abi.esp_blas_open(folder.resolve("libopenblas_nolapack.so.0").toString()));
+      check(Abi.esp_blas_open(unpacked().toString()));
       return true;
+    }
+
+    /** Returns where the library lies that the preset brings, unpacked on first use. */
+    private static Path unpacked() {
+      try {
+        // The preset's own loader reads properties and loads glue that nothing here calls: 60 ms.
+        File file =
+            Loader.cacheResource(
+                Native.class, "/org/bytedeco/openblas/" + Loader.getPlatform() + "/" + LIBRARY);
+        if (file != null && Files.exists(file.toPath().resolveSibling(NEEDED))) {
+          return file.toPath();
+        }
+      } catch (IOException e) {
+        // The loader below meets the same fault and words it.
+      }
+      // Unpacks the library and what it needs beside its glue.
+      String glue = Loader.load(org.bytedeco.openblas.global.openblas_nolapack.class);
+      return Path.of(glue).resolveSibling(LIBRARY);
     }
   }
 

@@ -2,6 +2,7 @@
 package espalier.kernel;
 
 import static espalier.kernel.Checks.require;
+import static espalier.kernel.Checks.shaped;
 
 import espalier.internal.Abi;
 import espalier.internal.Native;
@@ -18,11 +19,17 @@ public final class Convert {
    * Returns a new F32 tensor of the same shape in the current scope: exact widening (F64 rounds).
    */
   public static Tensor toFloat(Context context, Tensor x) {
-    Tensor y = context.allocate(DType.F32, x.shape().toArray());
+    Tensor y = context.blank(DType.F32, x.shape().toArray());
+    toFloat(context, x, y);
+    return y;
+  }
+
+  /** Writes the values of x, widened (F32 is copied, F64 rounds), into the F32 tensor y. */
+  public static void toFloat(Context context, Tensor x, Tensor y) {
+    shaped("y", y, DType.F32, x.shape().toArray());
     Native.check(
         Abi.esp_convert_to_f32(
             context.handle(), x.elements(), x.dtype().code(), x.address(), y.address()));
-    return y;
   }
 
   /**

@@ -4,17 +4,50 @@ package espalier.kernel;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
 import espalier.tensor.Tensor;
+import java.util.List;
 
 /**
  * Runs every operation at once through the kernel topics. Results belong to the current scope.
  *
  * @param roundsInputs whether {@link #packedRounded} rounds its input; a solver measures what its
  *     linears would read if nothing were rounded
+ * @param lengths rows of each sequence, where those of every matrix are several sequences one after
+ *     the other, each from position 0 on; empty for one sequence
  */
-public record Eager(Context context, boolean roundsInputs) implements Ops {
+public record Eager(Context context, boolean roundsInputs, List<Long> lengths) implements Ops {
   /** Computes every operation as its linear asks for it. */
   public Eager(Context context) {
     this(context, true);
+  }
+
+  /** Computes on one sequence at a time. */
+  public Eager(Context context, boolean roundsInputs) {
+    this(context, roundsInputs, List.of());
+  }
+
+  /** Returns the same for matrices of several sequences. */
+  public Eager over(List<Long> lengths) {
+    return new Eager(context, roundsInputs, List.copyOf(lengths));
+  }
+
+  /** Something done to the rows [from, to) of one sequence. */
+  private interface Part {
+    void run(long from, long to);
+  }
+
+  private void eachSequence(Tensor x, long start, Part part) {
+    if (lengths.isEmpty()) {
+      part.run(0, x.dimension(0));
+      return;
+    }
+    long rows = lengths.stream().mapToLong(Long::longValue).sum();
+    Checks.require(start == 0, "start", start, "0 for several sequences");
+    Checks.require(x.dimension(0) == rows, "rows", x.dimension(0), "" + rows);
+    long from = 0;
+    for (long length : lengths) {
+      part.run(from, from + length);
+      from += length;
+    }
   }
 
   @Override
@@ -88,9 +121,13 @@ public record Eager(Context context, boolean roundsInputs) implements Ops {
 
   @Override
   public Tensor rotate(Tensor x, long heads, long start, Tensor cosines, Tensor sines) {
-    // The kernel turns in place and operands must stay as they are: widening F32 to F32 copies.
-    Tensor y = Convert.toFloat(context, x);
-    Attention.rotate(context, y, heads, start, cosines, sines);
+    // The kernel turns in place and operands must stay as they are.
+    Tensor y = like(x);
+    Convert.toFloat(context, x, y);
+    eachSequence(
+        y,
+        start,
+        (from, to) -> Attention.rotate(context, y.rows(from, to), heads, start, cosines, sines));
     return y;
   }
 
@@ -105,7 +142,25 @@ public record Eager(Context context, boolean roundsInputs) implements Ops {
       long window,
       float scale) {
     Tensor y = like(q);
-    Attention.causal(context, q, keys, values, heads, keyHeads, start, window, scale, y);
+    if (lengths.isEmpty()) {
+      Attention.causal(context, q, keys, values, heads, keyHeads, start, window, scale, y);
+      return y;
+    }
+    eachSequence(
+        q,
+        start,
+        (from, to) ->
+            Attention.causal(
+                context,
+                q.rows(from, to),
+                keys.rows(from, to),
+                values.rows(from, to),
+                heads,
+                keyHeads,
+                start,
+                window,
+                scale,
+                y.rows(from, to)));
     return y;
   }
 
@@ -152,7 +207,7 @@ public record Eager(Context context, boolean roundsInputs) implements Ops {
   }
 
   private Tensor floats(long... dimensions) {
-    return context.allocate(DType.F32, dimensions);
+    return context.blank(DType.F32, dimensions); // every operation writes its result whole
   }
 
   private Tensor like(Tensor x) {

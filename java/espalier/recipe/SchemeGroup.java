@@ -25,6 +25,14 @@ public record SchemeGroup(
     targets = List.copyOf(targets);
   }
 
+  /**
+   * Of the name alone, which is nearly enough: the one a record gets is made at run time, slowly.
+   */
+  @Override
+  public int hashCode() {
+    return name.hashCode();
+  }
+
   /** Returns whether the group quantizes nothing at all. */
   public boolean isEmpty() {
     return weights == null && inputs == null && outputs == null;

@@ -19,6 +19,7 @@ public final class Context implements AutoCloseable {
   private final long handle;
   private final int threads;
   private final Deque<Scope> scopes = new ArrayDeque<>();
+  private Spares spares; // null unless memory is kept
   private Precision precision = Precision.FP32;
   private boolean open = true;
 
@@ -95,6 +96,49 @@ public final class Context implements AutoCloseable {
   }
 
   /**
+   * Allocates a tensor in the innermost scope whose content is unknown: for results that are
+   * written whole. While memory is {@linkplain #keepMemory kept}, it comes from there when some
+   * fits.
+   */
+  public Tensor blank(DType dtype, long... dimensions) {
+    handle();
+    Shape shape = Shape.of(dimensions);
+    long bytes = dtype.bytes(shape.elements());
+    Storage storage = spares == null ? Storage.allocate(bytes) : spares.take(bytes);
+    scopes.peek().storages.add(storage);
+    return new Tensor(storage, 0, dtype, shape);
+  }
+
+  /**
+   * Keeps the memory of {@linkplain #blank blank} tensors that scopes free, or that are {@linkplain
+   * #retire retired}, for later ones, until the result is closed: a loop that makes the same
+   * results again and again then neither asks the system for pages nor clears them.
+   *
+   * @param mostBytes that lie unused at a time
+   * @throws IllegalStateException when memory is kept already
+   */
+  public Spares keepMemory(long mostBytes) {
+    handle();
+    if (spares != null) {
+      throw new IllegalStateException("memory is kept already");
+    }
+    spares = new Spares(mostBytes, () -> spares = null);
+    return spares;
+  }
+
+  /** Returns whether {@link #keepMemory} is in force. */
+  public boolean keepsMemory() {
+    return spares != null;
+  }
+
+  /** Frees a storage that was released from its scope, or keeps its memory. */
+  public void retire(Storage storage) {
+    if (spares == null || !spares.keep(storage)) {
+      storage.close();
+    }
+  }
+
+  /**
    * Allocates a zeroed square F64 [width, width] in the innermost scope of which only the triangle
    * on and above the diagonal will be touched: pages below it then never come to exist.
    */
@@ -133,6 +177,9 @@ public final class Context implements AutoCloseable {
     if (!open) {
       return;
     }
+    if (spares != null) {
+      spares.close();
+    }
     while (!scopes.isEmpty()) {
       scopes.pop().free();
     }
@@ -168,8 +215,13 @@ public final class Context implements AutoCloseable {
     /** Frees a tensor of this scope before the scope closes; does nothing to any other tensor. */
     public void drop(Tensor tensor) {
       if (storages.remove(tensor.storage())) {
-        tensor.storage().close();
+        retire(tensor.storage());
       }
+    }
+
+    /** Returns whether a tensor's memory belongs to this scope. */
+    public boolean owns(Tensor tensor) {
+      return storages.contains(tensor.storage());
     }
 
     /** Releases everything in this scope to the caller, who then closes the storages. */
@@ -180,7 +232,7 @@ public final class Context implements AutoCloseable {
     }
 
     private void free() {
-      storages.forEach(Storage::close);
+      storages.forEach(Context.this::retire);
       storages.clear();
     }
 

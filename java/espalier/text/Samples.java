@@ -6,6 +6,7 @@ import espalier.report.Event;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 
 /**
  * The documents read from a file, and what was left out.
@@ -15,7 +16,7 @@ import java.util.List;
  * @param requested how many were asked for
  * @param shortened how many of {@code documents} were cut to the length asked for
  * @param file where they come from
- * @param tokenizer names tokens in messages; not owned
+ * @param tokenizer names tokens in messages, gives null for a model without one; not owned
  */
 public record Samples(
     List<Document> documents,
@@ -23,7 +24,7 @@ public record Samples(
     int requested,
     int shortened,
     Path file,
-    Tokenizer tokenizer) {
+    Supplier<Tokenizer> tokenizer) {
 
   /** Returns the ids of every document, in order. */
   public int[][] ids() {
@@ -50,7 +51,7 @@ public record Samples(
     for (Document document : documents) {
       for (int id : document.ids()) {
         if (id < 0 || id >= embeddingRows) {
-          throw missingRow(file, document.line(), id, embeddingRows, tokenizer);
+          throw missingRow(file, document.line(), id, embeddingRows, tokenizer.get());
         }
       }
     }

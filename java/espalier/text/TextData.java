@@ -32,10 +32,11 @@ public final class TextData {
 
   private final Path file;
   private final boolean rows;
-  private final Tokenizer tokenizer;
+  private final Supplier<Tokenizer> tokenizer; // gives null for a model without one
   private final Supplier<ChatTemplate> template;
 
-  private TextData(Path file, boolean rows, Tokenizer tokenizer, Supplier<ChatTemplate> template) {
+  private TextData(
+      Path file, boolean rows, Supplier<Tokenizer> tokenizer, Supplier<ChatTemplate> template) {
     this.file = file;
     this.rows = rows;
     this.tokenizer = tokenizer;
@@ -51,6 +52,12 @@ public final class TextData {
    * @throws EspalierException INPUT if the file is missing, UNSUPPORTED if it is packed or binary
    */
   public static TextData open(Path file, Tokenizer tokenizer, Supplier<ChatTemplate> template) {
+    return openLazily(file, () -> tokenizer, template);
+  }
+
+  /** Does the same with a tokenizer that is asked for at the first row of text. */
+  public static TextData openLazily(
+      Path file, Supplier<Tokenizer> tokenizer, Supplier<ChatTemplate> template) {
     if (!Files.isRegularFile(file)) {
       throw EspalierException.input(
           file + (Files.isDirectory(file) ? " is a folder, not a file" : " does not exist"),
@@ -206,7 +213,7 @@ public final class TextData {
     if (!any) {
       throw empty();
     }
-    return tokenizer.encode(joined.toString());
+    return tokenizer.get().encode(joined.toString());
   }
 
   /**
@@ -221,13 +228,13 @@ public final class TextData {
         if (rows) {
           documents().requireRows(embeddingRows); // finds the line, where one row alone has it
         }
-        throw Samples.missingRow(file, 1, id, embeddingRows, tokenizer);
+        throw Samples.missingRow(file, 1, id, embeddingRows, tokenizer.get());
       }
     }
   }
 
   private void requireTokenizer(int line) {
-    if (tokenizer == null) {
+    if (tokenizer.get() == null) {
       throw EspalierException.input(
           file + ", line " + line + " holds text, but the model has no tokenizer",
           "add tokenizer.json to the model folder, or give token ids under the key input_ids");
@@ -240,7 +247,7 @@ public final class TextData {
     }
     requireTokenizer(row.line());
     if (row.text() != null) {
-      return tokenizer.encode(row.text());
+      return tokenizer.get().encode(row.text());
     }
     try {
       ChatTemplate chat = template == null ? null : template.get();
@@ -249,7 +256,7 @@ public final class TextData {
             "these are messages, but the model has no chat template",
             "add chat_template.jinja to the model folder, or give texts under the key text");
       }
-      return chat.encode(tokenizer, chat.render(row.messages(), false));
+      return chat.encode(tokenizer.get(), chat.render(row.messages(), false));
     } catch (EspalierException e) {
       String message = file + ", line " + row.line() + ": " + e.getMessage();
       throw new EspalierException(e.kind(), message, e.advice(), e);

@@ -16,6 +16,7 @@
 
 #include <immintrin.h>
 
+#include "cpu/turn_eight.h"
 #include "operations.h"
 
 namespace esp {
@@ -41,26 +42,6 @@ struct attention_row {
 };
 
 // ---- transposes
-
-// Eight vectors of eight, transposed in place.
-inline void turn_eight(__m256* r) {
-  __m256 s[8];
-  for (int64_t i = 0; i < 8; i += 2) {
-    s[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-    s[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-  }
-  for (int64_t i = 0; i < 8; i += 4) {
-    r[i] = _mm256_shuffle_ps(s[i], s[i + 2], 0x44);
-    r[i + 1] = _mm256_shuffle_ps(s[i], s[i + 2], 0xEE);
-    r[i + 2] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0x44);
-    r[i + 3] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0xEE);
-  }
-  for (int64_t i = 0; i < 4; i++) s[i] = r[i];
-  for (int64_t i = 0; i < 4; i++) {
-    r[i] = _mm256_permute2f128_ps(s[i], r[i + 4], 0x20);
-    r[i + 4] = _mm256_permute2f128_ps(s[i], r[i + 4], 0x31);
-  }
-}
 
 // The key panels of `count` keys.
 inline void turn_keys(const float* k, int64_t ldk, int64_t count, int64_t head_dim, float* panels) {

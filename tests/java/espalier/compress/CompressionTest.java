@@ -28,6 +28,7 @@ import espalier.tensor.Tensor;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -357,21 +358,26 @@ class CompressionTest {
   }
 
   @Test
-  void cancellationIsAskedForBetweenTexts() {
-    // Tensors and linears alone make fewer than 50 questions.
+  void cancellationIsAskedForBetweenBatches() throws IOException {
+    // Tensors and linears alone make fewer than 50 questions, and a single batch 18 more.
+    int most = 80;
     AtomicInteger asked = new AtomicInteger();
     Listener impatient =
         new Listener() {
           @Override
           public boolean cancelled() {
-            return asked.incrementAndGet() > 100;
+            return asked.incrementAndGet() > most;
           }
         };
-    CompressionJob job = job(TinyModels.llama(), "cancelled").scheme("W4A16").groupSize(0);
+    // Four batches of a model 20 wide.
+    String text = "{\"input_ids\": " + Collections.nCopies(64, 3) + "}\n";
+    Path many = Files.writeString(folder.resolve("many.jsonl"), text.repeat(1300));
+    CompressionJob job =
+        job(TinyModels.llama(), "cancelled").scheme("W4A16").groupSize(0).data(many).samples(1300);
     EspalierException stopped =
         assertThrows(EspalierException.class, () -> job.listener(impatient).run());
     assertEquals(Kind.INTERRUPTED, stopped.kind());
-    assertEquals(101, asked.get());
+    assertEquals(most + 1, asked.get());
     assertFalse(Files.exists(folder.resolve("cancelled-out")));
   }
 }

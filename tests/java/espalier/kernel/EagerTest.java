@@ -10,6 +10,7 @@ import espalier.tensor.Context;
 import espalier.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Random;
 import org.junit.jupiter.api.Test;
 
 /** What Eager adds to the topics: new tensors, operands left alone. */
@@ -40,6 +41,45 @@ class EagerTest {
           new float[] {1, 0, 3, 0}, ops.activation(Elementwise.Function.RELU, x).toFloats());
       assertArrayEquals(values, x.toFloats());
     }
+  }
+
+  @Test
+  void sequencesOneBelowTheOtherDoNotSeeEachOther() {
+    try (Context context = Context.cpu(1)) {
+      Eager alone = new Eager(context);
+      Eager together = alone.over(List.of(3L, 1L, 5L));
+      Random random = new Random(7);
+      Tensor q = noise(context, random, 9, 8);
+      Tensor k = noise(context, random, 9, 4);
+      Tensor v = noise(context, random, 9, 4);
+      Tensor cosines = noise(context, random, 9, 2);
+      Tensor sines = noise(context, random, 9, 2);
+      Tensor turned = together.rotate(q, 2, 0, cosines, sines);
+      Tensor mixed = together.attention(q, k, v, 2, 1, 0, 0, 0.5f);
+      long[] borders = {0, 3, 4, 9};
+      for (int i = 0; i < 3; i++) {
+        long from = borders[i];
+        long to = borders[i + 1];
+        Tensor x = q.rows(from, to);
+        assertArrayEquals(
+            alone.rotate(x, 2, 0, cosines, sines).toFloats(), turned.rows(from, to).toFloats());
+        assertArrayEquals(
+            alone.attention(x, k.rows(from, to), v.rows(from, to), 2, 1, 0, 0, 0.5f).toFloats(),
+            mixed.rows(from, to).toFloats());
+      }
+      assertThrows(
+          IllegalArgumentException.class,
+          () -> together.rotate(q.rows(0, 8), 2, 0, cosines, sines));
+      assertThrows(IllegalArgumentException.class, () -> together.rotate(q, 2, 1, cosines, sines));
+    }
+  }
+
+  private static Tensor noise(Context context, Random random, long rows, long columns) {
+    float[] values = new float[(int) (rows * columns)];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = random.nextFloat() - 0.5f;
+    }
+    return context.floats(values, rows, columns);
   }
 
   @Test
