@@ -96,7 +96,8 @@ record TrainingState(
     }
     try (Stream<Path> list = Files.list(folder)) {
       for (Path old : list.filter(p -> step(p) >= 0 && step(p) < curve.next()).toList()) {
-        Files.delete(old.resolve(STEM + ".safetensors"));
+        // A run that was killed between the two left an empty folder.
+        Files.deleteIfExists(old.resolve(STEM + ".safetensors"));
         Files.delete(old);
       }
     } catch (IOException e) {

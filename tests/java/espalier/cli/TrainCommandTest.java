@@ -79,7 +79,8 @@ class TrainCommandTest {
     }
     assertTrue(kills > 1, "only " + kills + " processes were killed");
     if (!Files.exists(folder.resolve("parts"))) {
-      assertEquals(0, start(recipe, "parts").waitFor());
+      int code = start(recipe, "parts").waitFor();
+      assertEquals(0, code, Files.readString(folder.resolve("parts.log")));
     }
     for (String file : List.of("model.safetensors", "espalier-training.json", "config.json")) {
       assertEquals(

@@ -141,6 +141,8 @@ class TrainingRunTest {
         }
         assertFalse(Files.exists(folder.resolve(out)));
       }
+      // What is left when a run is killed while it removes a state that was replaced.
+      Files.createDirectory(folder.resolve(out + ".partial/state-1"));
       TrainingRun.Result last = run(recipe, out, 2);
       assertEquals(8, last.resumed());
       assertEquals(whole.losses(), last.losses());
