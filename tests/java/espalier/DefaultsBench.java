@@ -17,9 +17,11 @@ import java.util.stream.Stream;
  * The measurement behind the defaults of {@code --scheme}: order of columns, symmetry and search of
  * ranges for GPTQ in groups of 64, judged on documents 129 to 600 of the calibration texts, which
  * neither calibration (1 to 128) nor evaluation sees. Prints one line a model and choice; with
- * README.md named, measures what its table of defaults shows and writes that table.
+ * README.md named, measures what its table of defaults shows and writes that table; with {@code
+ * follow} beside it, the table of what it gives to follow the dense model.
  *
- * <pre>java -cp ... espalier.DefaultsBench [README.md] [MODEL[:LAST] ...] [CHOICE ...]</pre>
+ * <pre>java -cp ... espalier.DefaultsBench [README.md [follow]] [MODEL[:LAST] ...] [CHOICE ...]
+ * </pre>
  *
  * LAST is a document to stop at before 600, where time is short; a CHOICE such as gptq.b4.sym.g64
  * leaves out the others.
@@ -33,8 +35,10 @@ final class DefaultsBench {
 
   private static final int LAST = 600;
   private static final int[] WIDTHS = {4, 3};
-  private static final String BEGIN = "<!-- defaults:begin -->\n";
-  private static final String END = "<!-- defaults:end -->";
+  private static final String FOLLOW = "follow";
+
+  /** Methods of the second table: their keys, and their names. */
+  private static final Map<String, String> FOLLOWED = new LinkedHashMap<>();
 
   /** Rows of the table: the rest of a choice's key, and its name. */
   private static final Map<String, String> ROWS = new LinkedHashMap<>();
@@ -45,6 +49,12 @@ final class DefaultsBench {
     ROWS.put(".sym.g64.mse", "searched, columns as written");
     ROWS.put(".sym.g64.act.mse", "**searched, by importance**");
     ROWS.put(".asym.g64.act.mse", "the same, asymmetric");
+    FOLLOWED.put("gptq.b4.sym.g64.act.mse", "GPTQ, 4 bits");
+    FOLLOWED.put("gptq.b3.sym.g64.act.mse", "GPTQ, 3 bits");
+    FOLLOWED.put("sparsegpt.50", "SparseGPT, 50 %");
+    FOLLOWED.put("sparsegpt.70", "SparseGPT, 70 %");
+    FOLLOWED.put("sparsegpt.2of4", "SparseGPT, 2:4");
+    FOLLOWED.put("joint.2of4.b4.sym.g0", "SparseGPT, 2:4 and 4 bits");
   }
 
   /** A model and the last document to judge it on. */
@@ -61,21 +71,25 @@ final class DefaultsBench {
     List<String> chosen = Stream.of(arguments).filter(DefaultsBench::isChoice).toList();
     Optional<Path> readme =
         Stream.of(arguments).filter(DefaultsBench::isReadme).findFirst().map(Path::of);
+    boolean follow = List.of(arguments).contains(FOLLOW);
     List<Subject> subjects =
         Stream.of(arguments)
             .filter(argument -> !isChoice(argument) && !isReadme(argument))
+            .filter(argument -> !argument.equals(FOLLOW))
             .map(Subject::of)
             .toList();
     if (subjects.isEmpty()) {
       subjects = MODELS.stream().map(Subject::of).toList();
     }
-    List<String> keys = readme.isPresent() ? shown() : chosen.isEmpty() ? choices() : chosen;
+    List<String> keys =
+        follow ? followed() : readme.isPresent() ? shown() : chosen.isEmpty() ? choices() : chosen;
     Map<Subject, Map<String, QualityBench.Figures>> figures = new LinkedHashMap<>();
     for (Subject subject : subjects) {
       figures.put(subject, measure(subject, keys));
     }
     if (readme.isPresent()) {
-      write(readme.get(), table(figures));
+      String name = follow ? FOLLOW : "defaults";
+      write(readme.get(), name, follow ? pairs(figures) : table(figures));
     }
   }
 
@@ -163,14 +177,44 @@ final class DefaultsBench {
     return text.toString();
   }
 
-  private static void write(Path readme, String table) throws IOException {
+  private static List<String> followed() {
+    return FOLLOWED.keySet().stream().flatMap(key -> Stream.of(key, key + "." + FOLLOW)).toList();
+  }
+
+  /** Perplexity and KL divergence without and with it: a row a method, a column a model. */
+  private static String pairs(Map<Subject, Map<String, QualityBench.Figures>> figures) {
+    StringBuilder text = new StringBuilder("| perplexity; KL |");
+    figures.keySet().forEach(subject -> text.append(' ').append(subject.model()).append(" |"));
+    text.append("\n|---|").append("---:|".repeat(figures.size())).append('\n');
+    FOLLOWED.forEach(
+        (key, name) -> {
+          text.append("| ").append(name).append(" |");
+          for (Map<String, QualityBench.Figures> of : figures.values()) {
+            QualityBench.Figures plain = of.get(key);
+            QualityBench.Figures follows = of.get(key + "." + FOLLOW);
+            text.append(
+                String.format(
+                    Locale.ROOT,
+                    " %.2f → **%.2f**; %.3f → **%.3f** |",
+                    plain.perplexity(),
+                    follows.perplexity(),
+                    plain.kl(),
+                    follows.kl()));
+          }
+          text.append('\n');
+        });
+    return text.toString();
+  }
+
+  private static void write(Path readme, String name, String table) throws IOException {
+    String begin = "<!-- " + name + ":begin -->\n";
     String whole = Files.readString(readme);
-    int from = whole.indexOf(BEGIN);
-    int to = whole.indexOf(END);
+    int from = whole.indexOf(begin);
+    int to = whole.indexOf("<!-- " + name + ":end -->");
     if (from < 0 || to < from) {
-      throw new IllegalArgumentException(readme + " has no markers for the table of defaults");
+      throw new IllegalArgumentException(readme + " has no markers for the table " + name);
     }
     Files.writeString(
-        readme, whole.substring(0, from + BEGIN.length()) + table + whole.substring(to));
+        readme, whole.substring(0, from + begin.length()) + table + whole.substring(to));
   }
 }
