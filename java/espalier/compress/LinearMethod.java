@@ -72,8 +72,10 @@ public interface LinearMethod {
   /**
    * Returns what is sure of the zeros of a result of this shape before it is computed; empty when
    * the method does not prune.
+   *
+   * @param scheme of the result, null where weights are not rounded
    */
-  default Optional<Zeros> zeros(long out, long in) {
+  default Optional<Zeros> zeros(long out, long in, Scheme scheme) {
     return Optional.empty();
   }
 

@@ -41,7 +41,7 @@ public record Magnitude(Pattern pattern, boolean perRow) implements PruningMetho
   }
 
   @Override
-  public Optional<Zeros> zeros(long out, long in) {
+  public Optional<Zeros> zeros(long out, long in, Scheme scheme) {
     if (!pattern.isUnstructured()) {
       return Optional.of(Zeros.of(pattern, out, in));
     }

@@ -42,7 +42,7 @@ record PlannedLinear(
   /** Returns what is sure of its zeros beforehand; see {@link LinearMethod#zeros}. */
   Optional<Zeros> zeros() {
     // Of blocks that are pruned by their outliers, the one that is pruned least.
-    return (owl == null ? method : method.moved(-2 * owl.lambda())).zeros(out, in);
+    return (owl == null ? method : method.moved(-2 * owl.lambda())).zeros(out, in, scheme);
   }
 
   /** Returns the same with another method. */

@@ -98,11 +98,11 @@ public record Sequence(List<LinearMethod> pruners, LinearMethod quantizer) imple
   }
 
   @Override
-  public Optional<Zeros> zeros(long out, long in) {
+  public Optional<Zeros> zeros(long out, long in, Scheme scheme) {
     // A later pruner adds to the zeros, or finds them among those it takes.
-    return last() == quantizer && quantizer != null && !quantizer.keepsZeros(null)
+    return last() == quantizer && quantizer != null && !quantizer.keepsZeros(scheme)
         ? Optional.empty()
-        : pruners.get(pruners.size() - 1).zeros(out, in);
+        : pruners.get(pruners.size() - 1).zeros(out, in, scheme);
   }
 
   @Override

@@ -74,7 +74,7 @@ public record SparseGpt(Pattern pattern, double damping, int blockSize, boolean 
   }
 
   @Override
-  public Optional<Zeros> zeros(long out, long in) {
+  public Optional<Zeros> zeros(long out, long in, Scheme scheme) {
     if (!pattern.isUnstructured()) {
       return Optional.of(Zeros.of(pattern, out, in));
     }

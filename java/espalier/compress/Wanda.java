@@ -48,7 +48,7 @@ public record Wanda(Pattern pattern) implements PruningMethod {
   }
 
   @Override
-  public Optional<Zeros> zeros(long out, long in) {
+  public Optional<Zeros> zeros(long out, long in, Scheme scheme) {
     return Optional.of(
         pattern.isUnstructured()
             ? new Zeros(out * (in - pattern.droppedOfRow(in)), false)

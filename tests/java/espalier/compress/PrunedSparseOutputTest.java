@@ -55,13 +55,30 @@ class PrunedSparseOutputTest extends InterruptedRuns {
     "0.6, magnitude, , BF16",
     "2:4, sparsegpt, W4A16, BF16",
     "0.9, sparsegpt, W4A16, F32",
-    "0.5, sparsegpt, W8A16, BF16"
+    "0.5, sparsegpt, W8A16, BF16",
+    "0.9, wanda, W4A16, F32",
+    "2:4, magnitude, W4A16, BF16"
   })
   void whatIsPlannedIsWritten(String sparsity, String method, String scheme, DType type)
       throws IOException {
     stored = type;
     model = tiny().write(folder.resolve("model-" + type));
-    CompressionJob job = pruned("out", sparsity, method, scheme);
+    asForetold(pruned("out", sparsity, method, scheme), scheme);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "0.5, magnitude, W8A16",
+    "2:4, magnitude, W4A16",
+    "2:4, wanda, W4A16",
+    "0.9, sparsegpt, W4A16"
+  })
+  void whatIsRoundedToNearestIsToo(String sparsity, String method, String scheme)
+      throws IOException {
+    asForetold(pruned("out", sparsity, method, scheme).method("rtn"), scheme);
+  }
+
+  private void asForetold(CompressionJob job, String scheme) throws IOException {
     Map<String, Long> foretold = new TreeMap<>(job.dryRun().sizes().files());
     Report report = job.run();
     assertEquals(0.0, report.facts().get("reopened_logits_max_difference"));
