@@ -220,7 +220,7 @@ public final class Compression implements AutoCloseable {
             samples != null && wants(step)
                 ? report
                     .timings()
-                    .get(Phase.HESSIAN, first, () -> measure(samples, dense, wantsHessian(step)))
+                    .get(Phase.HESSIAN, first, () -> samples.measure(wantsHessian(step), dense))
                 : null;
         if (dense != null) {
           report.timings().run(Phase.FORWARD, first, () -> dense.advance(step));
@@ -254,10 +254,6 @@ public final class Compression implements AutoCloseable {
   /** Receives each compressed linear once it is final, for instance to write it. */
   public interface Sink {
     void accept(String name, Linear linear);
-  }
-
-  private static Statistics measure(Samples samples, Samples dense, boolean hessian) {
-    return dense != null && hessian ? samples.measure(dense) : samples.measure(hessian);
   }
 
   private boolean wants(Step step) {
@@ -324,7 +320,7 @@ public final class Compression implements AutoCloseable {
     if (dense != null) {
       dense.normalize(model);
     }
-    return measure(samples, dense, planned.method().needsHessian());
+    return samples.measure(planned.method().needsHessian(), dense);
   }
 
   /**

@@ -3,15 +3,15 @@ package espalier.compress;
 
 import espalier.recipe.Options;
 import espalier.recipe.Pruners;
+import espalier.recipe.ReadPruner;
 import espalier.recipe.Reading;
 import espalier.recipe.Recipe;
-import espalier.recipe.SchemeGroup;
 import espalier.recipe.Targets;
 import java.util.List;
 import java.util.Map;
 
 /** {@code ConstantPruningModifier} of recipes: {@link KeptMask}. */
-record ConstantModifier(Reading reading) implements PruningModifier {
+record ConstantModifier(Reading reading) implements ReadPruner, PruningModifier {
   static ConstantModifier read(Options options) {
     return new ConstantModifier(Pruners.constant(options));
   }
@@ -24,35 +24,5 @@ record ConstantModifier(Reading reading) implements PruningModifier {
   @Override
   public LinearMethod method(double sparsity) {
     return new KeptMask();
-  }
-
-  @Override
-  public String type() {
-    return reading.type();
-  }
-
-  @Override
-  public String group() {
-    return reading.group();
-  }
-
-  @Override
-  public List<SchemeGroup> groups() {
-    return List.of();
-  }
-
-  @Override
-  public List<String> targets() {
-    return reading.targets();
-  }
-
-  @Override
-  public List<String> ignore() {
-    return reading.ignore();
-  }
-
-  @Override
-  public boolean needsCalibration() {
-    return false;
   }
 }

@@ -4,9 +4,9 @@ package espalier.compress;
 import espalier.recipe.Modifier;
 import espalier.recipe.Options;
 import espalier.recipe.Pruners;
+import espalier.recipe.ReadPruner;
 import espalier.recipe.Reading;
 import espalier.recipe.Recipe;
-import espalier.recipe.SchemeGroup;
 import espalier.recipe.Targets;
 import espalier.report.EspalierException;
 import java.util.LinkedHashMap;
@@ -18,7 +18,7 @@ import java.util.Map;
  * is for training; there is one step here. {@code mask_structure} also takes {@code row} (every row
  * loses the same share) and n:m, which are ours.
  */
-record MagnitudeModifier(Reading reading) implements PruningModifier {
+record MagnitudeModifier(Reading reading) implements ReadPruner, PruningModifier {
   static MagnitudeModifier read(Options options) {
     return new MagnitudeModifier(Pruners.magnitude(options));
   }
@@ -53,35 +53,5 @@ record MagnitudeModifier(Reading reading) implements PruningModifier {
               type() + ": mask_structure " + structure + " is not built yet",
               "Use unstructured, row, or n:m such as \"2:4\".");
     };
-  }
-
-  @Override
-  public String type() {
-    return reading.type();
-  }
-
-  @Override
-  public String group() {
-    return reading.group();
-  }
-
-  @Override
-  public List<SchemeGroup> groups() {
-    return List.of();
-  }
-
-  @Override
-  public List<String> targets() {
-    return reading.targets();
-  }
-
-  @Override
-  public List<String> ignore() {
-    return reading.ignore();
-  }
-
-  @Override
-  public boolean needsCalibration() {
-    return false;
   }
 }

@@ -39,7 +39,7 @@ final class OwlProfile {
           for (String name : step.linears()) {
             Owl owl = plan.of(name).owl();
             if (owl != null) {
-              statistics = statistics == null ? samples.measure(false) : statistics;
+              statistics = statistics == null ? samples.measure(false, null) : statistics;
               outliers.get(owl).add(block.linears().get(name), statistics, context);
             }
           }

@@ -38,11 +38,9 @@ final class Samples implements AutoCloseable {
   private final Path folder;
   private final Spares spares; // null when the states are spilled, or somebody keeps memory already
   private final List<Eager> ops = new ArrayList<>(); // by batch
-  private final List<Held> residuals = new ArrayList<>();
-  private final List<Held> inputs = new ArrayList<>();
-
-  /** A tensor that owns its storage, in the kept dtype. */
-  private record Held(Tensor tensor) {}
+  // Of every batch, in the kept dtype, each the owner of its storage.
+  private final List<Tensor> residuals = new ArrayList<>();
+  private final List<Tensor> inputs = new ArrayList<>();
 
   /**
    * Embeds every text.
@@ -110,34 +108,31 @@ final class Samples implements AutoCloseable {
     }
   }
 
-  /** Returns what the step's linears read, over all texts: Σxxᵀ, or only its diagonal. */
-  Statistics measure(boolean hessian) {
-    Statistics statistics = null;
-    for (Held input : inputs) {
-      listener.checkCancelled();
-      if (statistics == null) {
-        long width = input.tensor().dimension(1);
-        statistics =
-            hessian ? new Statistics(context, width) : Statistics.ofDiagonal(context, width);
-      }
-      try (Context.Scope scope = context.scope()) {
-        statistics.add(wide(input));
-      }
-      input.tensor().forget();
-    }
-    return statistics;
-  }
-
-  /** Returns the same beside what the dense model reads there. */
-  Statistics measure(Samples dense) {
-    Statistics statistics = Statistics.following(context, inputs.get(0).tensor().dimension(1));
+  /**
+   * Returns what the step's linears read, over all texts: Σxxᵀ, or only its diagonal.
+   *
+   * @param dense the same texts at the same step of the dense model, to measure Σxxᵀ beside; null
+   *     for none
+   */
+  Statistics measure(boolean hessian, Samples dense) {
+    long width = inputs.get(0).dimension(1);
+    boolean follows = hessian && dense != null;
+    Statistics statistics =
+        follows
+            ? Statistics.following(context, width)
+            : hessian ? new Statistics(context, width) : Statistics.ofDiagonal(context, width);
     for (int i = 0; i < count(); i++) {
       listener.checkCancelled();
+      Tensor input = inputs.get(i);
       try (Context.Scope scope = context.scope()) {
-        statistics.add(wide(inputs.get(i)), dense.wide(dense.inputs.get(i)));
+        if (follows) {
+          statistics.add(wide(input), dense.wide(dense.inputs.get(i)));
+          dense.inputs.get(i).forget();
+        } else {
+          statistics.add(wide(input));
+        }
       }
-      inputs.get(i).tensor().forget();
-      dense.inputs.get(i).tensor().forget();
+      input.forget();
     }
     return statistics;
   }
@@ -167,63 +162,63 @@ final class Samples implements AutoCloseable {
 
   /** Hands over the hidden states of all texts between two blocks, in the kept dtype, in order. */
   void export(Consumer<Tensor> to) {
-    for (Held residual : residuals) {
-      to.accept(residual.tensor());
-      residual.tensor().forget();
+    for (Tensor residual : residuals) {
+      to.accept(residual);
+      residual.forget();
     }
   }
 
   /** Takes back what {@link #export} handed over: {@code from} fills tensors of the same shapes. */
   void restore(Consumer<Tensor> from) {
     for (int i = 0; i < count(); i++) {
-      Tensor shape = residuals.get(i).tensor();
+      Tensor shape = residuals.get(i);
       Tensor copy =
           new Tensor(Storage.allocate(shape.sizeBytes()), 0, shape.dtype(), shape.shape());
-      release(residuals.set(i, new Held(copy)));
+      release(residuals.set(i, copy));
       from.accept(copy);
     }
   }
 
   /** Takes what a step made of a batch in the place of what was given to it. */
   private void replace(Context.Scope scope, int i, State given, State made) {
-    Held residual = next(scope, residuals.get(i), given.residual(), made.residual());
-    Held input = next(scope, inputs.get(i), given.input(), made.input());
+    Tensor residual = next(scope, residuals.get(i), given.residual(), made.residual());
+    Tensor input = next(scope, inputs.get(i), given.input(), made.input());
     put(residuals, i, residual);
     put(inputs, i, input);
   }
 
-  private Held next(Context.Scope scope, Held held, Tensor given, Tensor made) {
+  private Tensor next(Context.Scope scope, Tensor held, Tensor given, Tensor made) {
     if (made == null) {
       return null;
     }
     if (made == given) {
-      held.tensor().forget();
+      held.forget();
       return held;
     }
     return hold(scope, made);
   }
 
-  private void put(List<Held> all, int i, Held held) {
-    Held before = all.set(i, held);
+  private void put(List<Tensor> all, int i, Tensor held) {
+    Tensor before = all.set(i, held);
     if (before != held) {
       release(before);
     }
   }
 
-  private void release(Held held) {
+  private void release(Tensor held) {
     if (held != null) {
-      context.retire(held.tensor().storage());
+      context.retire(held.storage());
     }
   }
 
-  private Tensor wide(Held held) {
-    return kept == DType.F32 ? held.tensor() : Convert.toFloat(context, held.tensor());
+  private Tensor wide(Tensor held) {
+    return kept == DType.F32 ? held : Convert.toFloat(context, held);
   }
 
   /** Takes a result out of its scope, or a copy of it: in the kept dtype, and where states lie. */
-  private Held hold(Context.Scope scope, Tensor tensor) {
+  private Tensor hold(Context.Scope scope, Tensor tensor) {
     if (kept == DType.F32 && folder == null && scope.owns(tensor)) {
-      return new Held(scope.release(tensor));
+      return scope.release(tensor);
     }
     long bytes = kept.bytes(tensor.elements());
     Storage storage = folder == null ? Storage.allocate(bytes) : Storage.spill(folder, bytes);
@@ -234,7 +229,7 @@ final class Samples implements AutoCloseable {
       Convert.fromFloat(context, tensor, copy);
     }
     copy.forget();
-    return new Held(copy);
+    return copy;
   }
 
   @Override

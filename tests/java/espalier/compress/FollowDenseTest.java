@@ -9,7 +9,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import espalier.layer.Linear;
 import espalier.model.Model;
 import espalier.recipe.Recipe;
-import espalier.report.Listener;
 import espalier.report.Report;
 import espalier.tensor.Context;
 import espalier.tensor.DType;
@@ -129,31 +128,7 @@ class FollowDenseTest extends InterruptedRuns {
     if (pruned) {
       Files.writeString(recipe, FOLLOW + PRUNE);
     }
-    List<Integer> moments = List.of(0, 7, 13, 20);
-    Listener copies =
-        new Listener() {
-          private long last = -1;
-          private long heard;
-
-          @Override
-          public void progress(String stage, long done, long total, String detail) {
-            heard = done;
-          }
-
-          @Override
-          public boolean cancelled() {
-            if (heard != last && Files.exists(partial("whole")) && moments.contains((int) heard)) {
-              last = heard;
-              copy(partial("whole"), partial("after" + heard));
-            }
-            return false;
-          }
-        };
-    job("whole").listener(copies).run();
-    for (int moment : moments) {
-      job("after" + moment).run();
-      same("whole", "after" + moment);
-    }
+    goesOnFrom(List.of(0, 7, 13, 20));
   }
 
   @Test

@@ -106,6 +106,42 @@ class InterruptedRuns {
     };
   }
 
+  /**
+   * Copies what a run of the output "whole" has on the disk at some linears, as "after" and which.
+   */
+  Listener copyingAt(List<Integer> moments) {
+    return new Listener() {
+      private long last = -1;
+      private long heard;
+
+      @Override
+      public void progress(String stage, long done, long total, String detail) {
+        heard = done;
+      }
+
+      @Override
+      public boolean cancelled() {
+        Path now = partial("whole");
+        if (heard != last && Files.exists(now) && moments.contains((int) heard)) {
+          last = heard;
+          copy(now, partial("after" + heard));
+        }
+        return false;
+      }
+    };
+  }
+
+  /** Asserts that a run of the recipe ends with the same files from any of these linears on. */
+  void goesOnFrom(List<Integer> moments) throws IOException {
+    job("whole").listener(copyingAt(moments)).run();
+    for (int moment : moments) {
+      String name = "after" + moment;
+      assertTrue(Files.exists(partial(name)), "the run never came to linear " + moment);
+      assertEquals(0.0, job(name).run().facts().get("reopened_logits_max_difference"));
+      same("whole", name);
+    }
+  }
+
   static void copy(Path from, Path to) {
     try (Stream<Path> files = Files.walk(from)) {
       for (Path file : files.toList()) {

@@ -107,7 +107,7 @@ class KillTest {
     long before = Files.exists(folder.resolve(out + ".log")) ? lines(out) : 0;
     Process process = start(request, out);
     while (process.isAlive() && lines(out) < before + lines) {
-      Thread.sleep(2);
+      process.waitFor(2, TimeUnit.MILLISECONDS);
     }
     process.waitFor(millis, TimeUnit.MILLISECONDS);
     process.destroyForcibly().waitFor(); // SIGKILL, and nothing of ours runs after it

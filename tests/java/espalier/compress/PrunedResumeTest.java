@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package espalier.compress;
 
-import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertTrue;
-
-import espalier.report.Listener;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.util.List;
@@ -36,32 +32,6 @@ class PrunedResumeTest extends InterruptedRuns {
   @ValueSource(strings = {"pruned", "owl", "joint", "sequence"})
   void everyMomentOfARunCanBeGoneOnFrom(String kind) throws IOException {
     Files.writeString(recipe, recipe(kind));
-    List<Integer> moments = List.of(0, 7, 13, 20);
-    Listener copies =
-        new Listener() {
-          private long last = -1;
-          private long heard;
-
-          @Override
-          public void progress(String stage, long done, long total, String detail) {
-            heard = done;
-          }
-
-          @Override
-          public boolean cancelled() {
-            if (heard != last && Files.exists(partial("whole")) && moments.contains((int) heard)) {
-              last = heard;
-              copy(partial("whole"), partial("after" + heard));
-            }
-            return false;
-          }
-        };
-    job("whole").listener(copies).run();
-    for (int moment : moments) {
-      String name = "after" + moment;
-      assertTrue(Files.exists(partial(name)), "the run never came to linear " + moment);
-      assertEquals(0.0, job(name).run().facts().get("reopened_logits_max_difference"));
-      same("whole", name);
-    }
+    goesOnFrom(List.of(0, 7, 13, 20));
   }
 }

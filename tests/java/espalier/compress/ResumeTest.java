@@ -33,27 +33,7 @@ class ResumeTest extends InterruptedRuns {
     stored = DType.valueOf(type);
     model = tiny().write(folder.resolve("model-" + type));
     List<Integer> moments = List.of(0, 1, 6, 7, 8, 13, 14, 20, 21, 22);
-    Listener copies =
-        new Listener() {
-          private long last = -1;
-          private long heard;
-
-          @Override
-          public void progress(String stage, long done, long total, String detail) {
-            heard = done;
-          }
-
-          @Override
-          public boolean cancelled() {
-            Path now = partial("whole");
-            if (heard != last && Files.exists(now) && moments.contains((int) heard)) {
-              last = heard;
-              copy(now, partial("after" + heard));
-            }
-            return false;
-          }
-        };
-    Report whole = job("whole").listener(copies).run();
+    Report whole = job("whole").listener(copyingAt(moments)).run();
     assertEquals("", resumed(whole));
     for (int moment : moments) {
       String name = "after" + moment;
