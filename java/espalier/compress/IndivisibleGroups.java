@@ -75,6 +75,9 @@ final class IndivisibleGroups {
     yaml.append(" these layers; as --recipe FILE.yaml:\n");
     yaml.append("default_stage:\n  default_modifiers:\n    ").append(modifier.type()).append(":\n");
     yaml.append("      ignore: ").append(flow(modifier.ignore())).append('\n');
+    if (modifier instanceof JointModifier joint) {
+      yaml.append(joint.pruning().yamlBeside());
+    }
     if (modifier instanceof Quantizer quantizer) {
       yaml.append(solver(quantizer, group));
     }
@@ -82,7 +85,7 @@ final class IndivisibleGroups {
     for (SchemeGroup written : modifier.groups()) {
       yaml.append(entry(written.name(), written.targets(), written));
     }
-    return yaml.append(rows).toString().stripTrailing();
+    return yaml.append(rows).append(recipe.extension().yaml()).toString().stripTrailing();
   }
 
   /** Returns what the modifier says of its solver; of all groups, since they agree on the order. */

@@ -39,6 +39,24 @@ public record Extension(List<String> formats, Map<String, Integer> bits, boolean
     bits = Collections.unmodifiableMap(new LinkedHashMap<>(bits));
   }
 
+  /** Returns the key with what it holds as a recipe would write it; empty when it holds nothing. */
+  public String yaml() {
+    if (equals(NONE)) {
+      return "";
+    }
+    StringBuilder yaml = new StringBuilder(KEY).append(":\n");
+    if (!formats.isEmpty()) {
+      yaml.append("  formats: [").append(String.join(", ", formats)).append("]\n");
+    }
+    if (!bits.isEmpty()) {
+      yaml.append("  bits:\n");
+      bits.forEach(
+          (target, width) ->
+              yaml.append("    '" + target.replace("'", "''") + "': " + width + "\n"));
+    }
+    return yaml.append(followDense ? "  follow_dense: true\n" : "").toString();
+  }
+
   static Extension read(String source, Mapping map, int line, List<Event> notes) {
     Options options = new Options(source, KEY, "", KEY, line, map, notes);
     List<String> formats = options.texts("formats", List.of());

@@ -2,7 +2,9 @@
 package espalier.recipe;
 
 import espalier.report.Event;
+import java.math.BigDecimal;
 import java.util.List;
+import java.util.Objects;
 
 /**
  * The options of SparseGPTModifier and WandaPruningModifier.
@@ -57,7 +59,7 @@ public record PrunerOptions(
       options.accept("sequential_targets");
       deprecated(options, "sequential_targets", "it changed speed and memory only");
     }
-    Solver own = solver ? Solver.read(options) : new Solver(128, 0.01, false);
+    Solver own = solver ? Solver.read(options) : Solver.STANDARD;
     PrunerOptions read =
         new PrunerOptions(
             options.type(),
@@ -106,12 +108,37 @@ public record PrunerOptions(
         own.preservesMask());
   }
 
+  /** Returns what {@link #readBeside} reads as fields of a modifier, six columns in. */
+  public String yamlBeside() {
+    StringBuilder yaml = new StringBuilder();
+    // YAML 1.1 takes a number with an exponent for text.
+    String share = BigDecimal.valueOf(sparsity.get(0)).toPlainString();
+    yaml.append("      sparsity: ").append(share).append('\n');
+    if (maskM > 0) {
+      yaml.append("      mask_structure: \"" + maskN + ":" + maskM + "\"\n");
+    }
+    if (blockSize != Solver.STANDARD.blockSize()) {
+      yaml.append("      block_size: ").append(blockSize).append('\n');
+    }
+    if (!Objects.equals(dampeningFrac, Solver.STANDARD.dampeningFrac())) {
+      String damping =
+          dampeningFrac == null ? "null" : BigDecimal.valueOf(dampeningFrac).toPlainString();
+      yaml.append("      dampening_frac: ").append(damping).append('\n');
+    }
+    if (preservesMask) {
+      yaml.append("      preserve_sparsity_mask: true\n");
+    }
+    return yaml.toString();
+  }
+
   /** The options of SparseGPT alone. */
   private record Solver(int blockSize, Double dampeningFrac, boolean preservesMask) {
+    static final Solver STANDARD = new Solver(128, 0.01, false);
+
     static Solver read(Options options) {
-      int blockSize = options.integer("block_size", 128);
-      Double dampening = options.numberOrNull("dampening_frac", 0.01);
-      boolean preserves = options.flag("preserve_sparsity_mask", false);
+      int blockSize = options.integer("block_size", STANDARD.blockSize);
+      Double dampening = options.numberOrNull("dampening_frac", STANDARD.dampeningFrac);
+      boolean preserves = options.flag("preserve_sparsity_mask", STANDARD.preservesMask);
       if (options.flag("offload_hessians", false)) {
         deprecated(options, "offload_hessians", "it changes speed and memory only");
       }

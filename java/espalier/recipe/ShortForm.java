@@ -5,6 +5,7 @@ import espalier.recipe.QuantizationArgs.Type;
 import espalier.report.EspalierException;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 
 /**
  * The recipe behind a scheme, a sparsity, or both, named on the command line: all linears but the
@@ -26,7 +27,7 @@ public record ShortForm(String yaml, Recipe recipe) {
   private static final String HEAD = "default_stage:\n  default_modifiers:\n";
 
   /** What pruning loses in one layer is more than rounding does, and the next can make up for. */
-  private static final String FOLLOW = "espalier:\n  follow_dense: true\n";
+  private static final String FOLLOW = new Extension(List.of(), Map.of(), true).yaml();
 
   /** Codes of more bits than this cover their extremes at no cost; cutting them off loses. */
   private static final int SEARCHED_BITS = 4;

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import espalier.CompressionJob;
 import espalier.Espalier;
 import espalier.model.TinyModels;
+import espalier.recipe.PrunerOptions;
 import espalier.recipe.QuantizationArgs;
 import espalier.recipe.Recipe;
 import espalier.recipe.SchemeGroup;
@@ -86,10 +87,35 @@ final class IndivisibleGroupsTest {
     }
   }
 
+  @Test
+  void theRecipeInTheRefusalPrunesAsAsked() throws IOException {
+    Recipe short24 = hinted(job().scheme("W4A16").sparsity("2:4").groupSize(8));
+    PrunerOptions asked = ((JointModifier) short24.modifiers().get(0)).pruning();
+    assertEquals(2, asked.maskN());
+    assertEquals(4, asked.maskM());
+    assertTrue(short24.extension().followDense());
+    String text =
+        "espalier: {formats: [dense], bits: {'re:.*v_proj': 8}}\n"
+            + "default_stage:\n  default_modifiers:\n    SparseGPTQuantizationModifier: {sparsity:"
+            + " 0.6, block_size: 64, dampening_frac: 0.00001, preserve_sparsity_mask: true, ignore:"
+            + " [lm_head], config_groups: {g: {targets: [Linear], weights: {num_bits: 4, strategy:"
+            + " group, group_size: 8}}}}\n";
+    Path file = Files.writeString(folder.resolve("joint.yaml"), text);
+    Recipe written = Recipe.parse(text, "joint", Modifiers.REGISTRY);
+    Recipe hinted = hinted(job().recipe(file));
+    assertEquals(written.extension(), hinted.extension());
+    PrunerOptions wanted = ((JointModifier) written.modifiers().get(0)).pruning();
+    assertEquals(wanted, ((JointModifier) hinted.modifiers().get(0)).pruning());
+  }
+
   private GptqModifier printed(CompressionJob refused) {
+    return (GptqModifier) hinted(refused).modifiers().get(0);
+  }
+
+  private static Recipe hinted(CompressionJob refused) {
     String hint = assertThrows(EspalierException.class, refused::run).advice();
     String yaml = hint.substring(hint.indexOf("default_stage:"));
-    return (GptqModifier) Recipe.parse(yaml, "hint", Modifiers.REGISTRY).modifiers().get(0);
+    return Recipe.parse(yaml, "hint", Modifiers.REGISTRY);
   }
 
   @Test
